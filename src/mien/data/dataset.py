@@ -1,0 +1,97 @@
+"""``ExpressionDataset``: faces, labels and splits in memory, as plain NumPy arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.errors import DataError
+from mien.expressions import EXPRESSIONS
+from mien.preprocess import FACE_SIZE
+
+#: FER2013's own names for its splits, in the order of their codes in :attr:`split_codes`.
+SPLITS: Final = ("Training", "PublicTest", "PrivateTest")
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ExpressionDataset:
+    """Grey 48×48 faces with a label and a split each.
+
+    Attributes:
+        images: ``(N, 48, 48)`` uint8 grey levels.
+        labels: ``(N,)`` int64 indices into :attr:`classes`.
+        split_codes: ``(N,)`` uint8 indices into :data:`SPLITS`.
+        names: ``(N,)`` where each image came from: ``row 17`` of a CSV, or a file's path.
+        classes: The class names, in label order.
+        votes: ``(N, 10)`` uint8 FER+ votes in the order of
+            :data:`mien.expressions.FERPLUS_COLUMNS`, or None.
+        fingerprint: sha256 of what it was read from, for the record of a run.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    split_codes: npt.NDArray[np.uint8]
+    names: npt.NDArray[np.str_]
+    classes: tuple[str, ...] = EXPRESSIONS
+    votes: npt.NDArray[np.uint8] | None = None
+    fingerprint: str = field(default="")
+
+    def __post_init__(self) -> None:
+        count = len(self.images)
+        if self.images.dtype != np.uint8 or self.images.shape[1:] != (FACE_SIZE, FACE_SIZE):
+            raise DataError(
+                f"images must be uint8 (N, {FACE_SIZE}, {FACE_SIZE}), "
+                f"got {self.images.dtype} {self.images.shape}"
+            )
+        for name in ("labels", "split_codes", "names", "votes"):
+            values = getattr(self, name)
+            if values is not None and len(values) != count:
+                raise DataError(f"{count} images but {len(values)} {name}")
+        if count and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
+            raise DataError(
+                f"labels run from {self.labels.min()} to {self.labels.max()}, "
+                f"expected 0 to {len(self.classes) - 1}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name} {len(self.split(name))}" for name in self.splits)
+        votes = "" if self.votes is None else ", FER+ votes"
+        return f"ExpressionDataset({len(self)} faces: {splits}{votes})"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have any image, in the order of :data:`SPLITS`."""
+        present = np.bincount(self.split_codes, minlength=len(SPLITS)) > 0
+        return tuple(name for name, there in zip(SPLITS, present, strict=True) if there)
+
+    def split(self, name: str) -> "ExpressionDataset":
+        """Return the images of one split, in order.
+
+        Raises:
+            ValueError: There is no split of that name.
+        """
+        if name not in SPLITS:
+            raise ValueError(f"unknown split {name!r}: expected one of {', '.join(SPLITS)}")
+        return self.take(np.flatnonzero(self.split_codes == SPLITS.index(name)))
+
+    def take(self, indices: npt.NDArray[np.int64] | Sequence[int]) -> "ExpressionDataset":
+        """Return the images at these positions, in this order."""
+        where = np.asarray(indices, dtype=np.int64)
+        return replace(
+            self,
+            images=self.images[where],
+            labels=self.labels[where],
+            split_codes=self.split_codes[where],
+            names=self.names[where],
+            votes=None if self.votes is None else self.votes[where],
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of images of each class."""
+        found = np.bincount(self.labels, minlength=len(self.classes))
+        return {name: int(n) for name, n in zip(self.classes, found, strict=True)}

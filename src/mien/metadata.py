@@ -1,0 +1,88 @@
+"""What travels inside an exported model: everything needed to use it, and where it came from.
+
+Written by :mod:`mien.export` and read by :mod:`mien.analysis.classifier`, both through
+:class:`ModelMetadata`, so that neither has a default of its own for any of these facts.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from mien.errors import ModelError
+
+#: Version of this schema; a reader refuses a file of a newer one.
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropGeometry:
+    """Where a face's points belong in the crop, as fractions of its side, origin top left.
+
+    Attributes:
+        left_eye_xy: The eye seen on the picture's left.
+        right_eye_xy: The eye seen on the picture's right.
+        mouth_xy: The middle between the two mouth corners.
+    """
+
+    left_eye_xy: tuple[float, float]
+    right_eye_xy: tuple[float, float]
+    mouth_xy: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelMetadata:
+    """The facts about a model that its file carries.
+
+    Attributes:
+        name: The model's name, e.g. ``mien-s``.
+        classes: Class names in the order of the logits.
+        input_size: Side of the square input in pixels.
+        mean: Mean of the training pixels on the scale 0 to 1; subtracted first.
+        std: Standard deviation of the training pixels on that scale; divided by.
+        colour: Channel order of the input; ``gray`` is the only one known today.
+        crop: How a face is framed.
+        version: Version of the package that exported the file.
+        recipe: The whole recipe it was trained with, as plain JSON types.
+        data: What it was trained and chosen on: fingerprint, splits and counts.
+        metrics: What was measured, by split.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    input_size: int
+    mean: float
+    std: float
+    colour: str
+    crop: CropGeometry
+    version: str
+    recipe: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    def to_strings(self) -> dict[str, str]:
+        """Return the facts as ONNX metadata: every value a JSON text under ``mien.<name>``."""
+        facts = {f"mien.{key}": json.dumps(value) for key, value in asdict(self).items()}
+        return {"mien.schema": str(SCHEMA), **facts}
+
+    @classmethod
+    def from_strings(cls, strings: Mapping[str, str]) -> "ModelMetadata":
+        """Read the facts back from an ONNX file's metadata.
+
+        Raises:
+            ModelError: A fact is missing or malformed, or the schema is newer than this one.
+        """
+        if "mien.schema" not in strings:
+            raise ModelError("the model carries no mien metadata: export it with 'mien export'")
+        try:
+            if int(strings["mien.schema"]) > SCHEMA:
+                raise ModelError(
+                    f"the model's metadata has schema {strings['mien.schema']}, this version of "
+                    f"mien reads up to {SCHEMA}: update mien"
+                )
+            facts = {f.name: json.loads(strings[f"mien.{f.name}"]) for f in fields(cls)}
+            facts["classes"] = tuple(facts["classes"])
+            crop = {key: (float(x), float(y)) for key, (x, y) in facts["crop"].items()}
+            return cls(**{**facts, "crop": CropGeometry(**crop)})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"the model's metadata is damaged: {error!r}") from error

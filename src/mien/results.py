@@ -1,0 +1,158 @@
+"""Results: the frozen values that every way of analysing returns.
+
+One currency for Python, the command line, files and the service: a :class:`FrameResult` for each
+picture or video frame, holding a :class:`Face` for each face found. Numbers are native Python
+ones, so a result pickles, compares and turns into JSON as it is.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class Probabilities(Mapping[str, float]):
+    """Immutable expression → probability, in the model's class order; values are 0 to 1.
+
+    >>> p = Probabilities(("happy", "sad"), (0.75, 0.25))
+    >>> p["happy"], p.top, list(p.values())
+    (0.75, 'happy', [0.75, 0.25])
+    """
+
+    __slots__ = ("_names", "_values")
+
+    def __init__(self, names: tuple[str, ...], values: tuple[float, ...]) -> None:
+        if not names or len(names) != len(values):
+            raise ValueError(f"{len(names)} names for {len(values)} probabilities")
+        self._names = names
+        self._values = tuple(float(value) for value in values)
+
+    def __getitem__(self, name: str) -> float:
+        try:
+            return self._values[self._names.index(name)]
+        except ValueError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __hash__(self) -> int:
+        return hash((self._names, self._values))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Probabilities, (self._names, self._values)
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name}={value:.3f}" for name, value in self.items())
+        return f"Probabilities({inside})"
+
+    @property
+    def top(self) -> str:
+        """The most probable expression."""
+        return self._names[max(range(len(self._values)), key=self._values.__getitem__)]
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face and what its expression was read as.
+
+    Attributes:
+        box_xyxy: Left, top, right, bottom in pixels of the upright picture; may reach outside it.
+        score: The detector's confidence that this is a face, 0 to 1; 1 for a ready crop.
+        landmarks: Left eye, right eye, nose, left and right mouth corner, as (x, y) pixels; left
+            as seen in the picture. None where the detector gives none.
+        probabilities: One probability a class; they sum to 1.
+    """
+
+    box_xyxy: tuple[float, float, float, float]
+    score: float
+    landmarks: tuple[tuple[float, float], ...] | None
+    probabilities: Probabilities
+
+    def __post_init__(self) -> None:
+        left, top, right, bottom = self.box_xyxy
+        if right <= left or bottom <= top:
+            raise ValueError(f"box_xyxy has no area: {self.box_xyxy}")
+        if self.landmarks is not None and len(self.landmarks) != 5:
+            raise ValueError(f"expected 5 landmarks, got {len(self.landmarks)}")
+
+    @property
+    def expression(self) -> str:
+        """The most probable expression."""
+        return self.probabilities.top
+
+    @property
+    def confidence(self) -> float:
+        """The probability of :attr:`expression`."""
+        return self.probabilities[self.expression]
+
+    @property
+    def area(self) -> float:
+        """The box's area in square pixels."""
+        left, top, right, bottom = self.box_xyxy
+        return (right - left) * (bottom - top)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the face as plain JSON types."""
+        return {
+            "expression": self.expression,
+            "confidence": self.confidence,
+            "probabilities": dict(self.probabilities),
+            "box_xyxy": list(self.box_xyxy),
+            "score": self.score,
+            "landmarks": None if self.landmarks is None else [list(xy) for xy in self.landmarks],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What was read in one picture or frame; no face is an empty result, not an error.
+
+    Attributes:
+        source: Where the picture came from: a path as given, or ``array`` with its number.
+        size_wh: Width and height of the upright picture in pixels.
+        faces: The faces, largest first.
+    """
+
+    source: str
+    size_wh: tuple[int, int]
+    faces: tuple[Face, ...] = ()
+
+    @property
+    def expression(self) -> str | None:
+        """The largest face's expression; None without a face."""
+        return self.faces[0].expression if self.faces else None
+
+    @property
+    def probabilities(self) -> Probabilities | None:
+        """The largest face's probabilities; None without a face."""
+        return self.faces[0].probabilities if self.faces else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain JSON types."""
+        return {
+            "source": self.source,
+            "size_wh": list(self.size_wh),
+            "faces": [face.to_dict() for face in self.faces],
+        }
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return one flat row a face, ready for a CSV file or a data frame.
+
+        A picture without a face gives one row whose ``face`` and face columns are None, so that
+        no picture goes missing from a table.
+        """
+        head = {"source": self.source, "width": self.size_wh[0], "height": self.size_wh[1]}
+        if not self.faces:
+            return [{**head, "face": None}]
+        return [{**head, "face": i, **_flat(face)} for i, face in enumerate(self.faces)]
+
+
+def _flat(face: Face) -> dict[str, Any]:
+    row: dict[str, Any] = {"expression": face.expression, "confidence": face.confidence}
+    row.update(zip(("left", "top", "right", "bottom"), face.box_xyxy, strict=True))
+    row["score"] = face.score
+    row.update(face.probabilities)
+    return row
