@@ -1,0 +1,54 @@
+"""The user's cache folder, and writing files so that nobody ever sees half of one."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: ``$MIEN_CACHE``, else the user's cache.
+
+    The folder may not exist yet, and may not be writable.
+    """
+    override = os.environ.get("MIEN_CACHE")
+    if override:
+        return Path(override).expanduser()
+    # Imported here because the variable above spares the import its time.
+    import platformdirs  # noqa: PLC0415
+
+    return platformdirs.user_cache_path("mien")
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its place when the block succeeds.
+
+    The folder is created where it is missing. The temporary name keeps the suffix, since many
+    writers choose their format by it. When the block raises, nothing is left and an older file
+    at ``path`` stays as it was.
+
+    Raises:
+        OSError: The folder or the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files that only the owner reads; give what a plain open() would have.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _umask() -> int:
+    """Return the process's umask; the system offers no way to read it without setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
