@@ -1,1 +1,7 @@
-"""TODO."""
+"""Data sets of facial expressions as NumPy arrays: reading, checking and keeping them."""
+
+from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.fer2013 import load_fer2013, verify_fer2013
+from mien.data.sources import load_dataset
+
+__all__ = ["SPLITS", "ExpressionDataset", "load_dataset", "load_fer2013", "verify_fer2013"]

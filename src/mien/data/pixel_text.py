@@ -1,0 +1,116 @@
+"""Grey levels written as text (``70 80 82 ...``), parsed a block of rows at a time."""
+
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.preprocess import FACE_SIZE
+
+PIXELS_PER_FACE: Final = FACE_SIZE * FACE_SIZE
+
+_ZERO: Final = np.uint8(ord("0"))
+_SPACE: Final = np.uint8(ord(" "))
+
+
+class PixelTextError(ValueError):
+    """A row of pixel text is malformed.
+
+    Attributes:
+        row: Its 0-based position in the block that was parsed.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(f"row {row}: {reason}")
+        self.row = row
+        self.reason = reason
+
+
+def parse_pixel_text(
+    text: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint8]:
+    """Parse rows of 2,304 numbers from 0 to 255 separated by spaces.
+
+    Every step runs over all bytes of the block at once: a byte's number so far is its digit plus
+    ten times the digit before plus a hundred times the one before that, and only the byte that
+    ends a number is kept. Blocks that fit a core's cache (about 256 KiB) are the fastest.
+
+    Args:
+        text: ``(B,)`` bytes of all rows, one straight after the other.
+        offsets: ``(N + 1,)`` where each row starts and the last one stops; ``offsets[0]`` is 0.
+
+    Returns:
+        ``(N, 2304)`` uint8.
+
+    Raises:
+        PixelTextError: A row has another count of numbers, one above 255, or another character.
+    """
+    starts, stops = offsets[:-1], offsets[1:]
+    lengths = stops - starts
+    if not len(lengths):
+        return np.empty((0, PIXELS_PER_FACE), np.uint8)
+    # Shorter rows cannot hold 2,304 numbers; this also keeps the neighbour indices below in range.
+    if int(lengths.min()) < 2 * PIXELS_PER_FACE - 1:
+        raise _first_error(text, offsets)
+    digits = text - _ZERO
+    is_digit = digits < 10
+    if not np.logical_or(is_digit, text == _SPACE).all():
+        raise _first_error(text, offsets)
+    digits *= is_digit
+
+    is_last = np.empty(len(text), np.bool_)
+    np.greater(is_digit[:-1], is_digit[1:], out=is_last[:-1])
+    is_last[stops - 1] = is_digit[stops - 1]
+
+    hundreds = np.zeros(len(text), np.uint16)
+    np.multiply(digits[:-2], is_digit[1:-1], out=hundreds[2:])
+    hundreds[starts] = hundreds[starts + 1] = 0
+    levels = hundreds * np.uint16(100)
+    tens = np.zeros(len(text), np.uint8)
+    np.multiply(digits[:-1], np.uint8(10), out=tens[1:])
+    tens[starts] = 0
+    levels += tens
+    levels += digits
+
+    ends = np.flatnonzero(is_last)
+    values = levels[ends]
+    if (
+        _has_long_number(is_digit, starts)
+        or (np.diff(np.searchsorted(ends, offsets)) != PIXELS_PER_FACE).any()
+        or int(values.max()) > 255
+    ):
+        raise _first_error(text, offsets)
+    return values.astype(np.uint8).reshape(-1, PIXELS_PER_FACE)
+
+
+def _has_long_number(is_digit: npt.NDArray[np.bool_], starts: npt.NDArray[np.int64]) -> bool:
+    """Whether any number has four digits or more."""
+    pairs = is_digit[1:] & is_digit[:-1]
+    pairs[starts[1:] - 1] = False
+    return bool((pairs[2:] & pairs[1:-1] & pairs[:-2]).any())
+
+
+def _first_error(text: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> PixelTextError:
+    """Find the first malformed row of a block that is known to have one."""
+    for row, (start, stop) in enumerate(pairwise(offsets)):
+        reason = explain_pixel_text(text[start:stop].tobytes())
+        if reason:
+            return PixelTextError(row, reason)
+    raise AssertionError("the block has no malformed row")
+
+
+def explain_pixel_text(row: bytes) -> str | None:
+    """Say what is wrong with one row of pixel text, or None when nothing is."""
+    numbers = row.split(b" ")
+    for position, number in enumerate((n for n in numbers if n), start=1):
+        shown = number[:12].decode("utf-8", "replace")
+        if not number.isdigit():
+            return f"pixel {position} is {shown!r}, expected a whole number from 0 to 255"
+        if len(number) > 3 or int(number) > 255:
+            return f"pixel {position} is {shown}, expected 0 to 255"
+    count = sum(1 for number in numbers if number)
+    if count != PIXELS_PER_FACE:
+        return f"{count:,} pixels, expected {PIXELS_PER_FACE:,} ({FACE_SIZE}×{FACE_SIZE})"
+    return None
