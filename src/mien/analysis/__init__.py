@@ -1,1 +1,1 @@
-"""TODO."""
+"""Reading expressions in pictures: numpy, onnxruntime and Pillow, never torch."""

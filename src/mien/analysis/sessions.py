@@ -1,0 +1,23 @@
+"""Opening ONNX models, with the settings that suit small networks on a processor."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+def open_session(model: Path | bytes, *, threads: int = 0) -> "InferenceSession":
+    """Open a model to run on the processor.
+
+    Args:
+        model: The file, or its contents.
+        threads: Processor threads; 0 for as many as there are cores.
+    """
+    import onnxruntime  # noqa: PLC0415
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
