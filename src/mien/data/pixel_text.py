@@ -33,13 +33,13 @@ def parse_pixel_text(
 ) -> npt.NDArray[np.uint8]:
     """Parse rows of 2,304 numbers from 0 to 255 separated by spaces.
 
-    Every step runs over all bytes of the block at once: a byte's number so far is its digit plus
-    ten times the digit before plus a hundred times the one before that, and only the byte that
-    ends a number is kept. Blocks that fit a core's cache (about 256 KiB) are the fastest.
+    Every step runs over all bytes of the block at once: a byte's level is its digit plus ten
+    times the digit before plus a hundred times the one before that, and the levels of the bytes
+    that end a number are kept. Blocks that fit a core's cache (256 KiB) are the fastest.
 
     Args:
         text: ``(B,)`` bytes of all rows, one straight after the other.
-        offsets: ``(N + 1,)`` where each row starts and the last one stops; ``offsets[0]`` is 0.
+        offsets: ``(N + 1,)`` where each row starts, from 0, and where the last one stops.
 
     Returns:
         ``(N, 2304)`` uint8.
@@ -48,48 +48,50 @@ def parse_pixel_text(
         PixelTextError: A row has another count of numbers, one above 255, or another character.
     """
     starts, stops = offsets[:-1], offsets[1:]
-    lengths = stops - starts
-    if not len(lengths):
+    if not len(starts):
         return np.empty((0, PIXELS_PER_FACE), np.uint8)
-    # Shorter rows cannot hold 2,304 numbers; this also keeps the neighbour indices below in range.
-    if int(lengths.min()) < 2 * PIXELS_PER_FACE - 1:
+    # A shorter row cannot hold 2,304 numbers, and a long one keeps ``starts + 1`` inside it.
+    if int((stops - starts).min()) < 2 * PIXELS_PER_FACE - 1:
         raise _first_error(text, offsets)
     digits = text - _ZERO
     is_digit = digits < 10
     if not np.logical_or(is_digit, text == _SPACE).all():
         raise _first_error(text, offsets)
-    digits *= is_digit
+    digits *= is_digit.view(np.uint8)
+    levels, too_large = _levels(digits, is_digit, starts)
 
-    is_last = np.empty(len(text), np.bool_)
-    np.greater(is_digit[:-1], is_digit[1:], out=is_last[:-1])
-    is_last[stops - 1] = is_digit[stops - 1]
-
-    hundreds = np.zeros(len(text), np.uint16)
-    np.multiply(digits[:-2], is_digit[1:-1], out=hundreds[2:])
-    hundreds[starts] = hundreds[starts + 1] = 0
-    levels = hundreds * np.uint16(100)
-    tens = np.zeros(len(text), np.uint8)
-    np.multiply(digits[:-1], np.uint8(10), out=tens[1:])
-    tens[starts] = 0
-    levels += tens
-    levels += digits
-
-    ends = np.flatnonzero(is_last)
-    values = levels[ends]
-    if (
-        _has_long_number(is_digit, starts)
-        or (np.diff(np.searchsorted(ends, offsets)) != PIXELS_PER_FACE).any()
-        or int(values.max()) > 255
-    ):
+    ends = np.empty(len(text), np.bool_)
+    np.greater(is_digit[:-1], is_digit[1:], out=ends[:-1])
+    ends[stops - 1] = is_digit[stops - 1]
+    positions = np.flatnonzero(ends)
+    counts = np.diff(np.searchsorted(positions, offsets))
+    if too_large or (counts != PIXELS_PER_FACE).any():
         raise _first_error(text, offsets)
-    return values.astype(np.uint8).reshape(-1, PIXELS_PER_FACE)
+    # np.take: half the time of ``levels[positions]``, a tenth of ``levels[ends]``.
+    return np.take(levels, positions).reshape(-1, PIXELS_PER_FACE)
 
 
-def _has_long_number(is_digit: npt.NDArray[np.bool_], starts: npt.NDArray[np.int64]) -> bool:
-    """Whether any number has four digits or more."""
+def _levels(
+    digits: npt.NDArray[np.uint8], is_digit: npt.NDArray[np.bool_], starts: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.uint8], bool]:
+    """Return the number that ends at each byte, and whether any is above 255."""
+    tens = np.zeros_like(digits)
+    np.multiply(digits[:-1], np.uint8(10), out=tens[1:])
+    hundreds = np.zeros_like(digits)
     pairs = is_digit[1:] & is_digit[:-1]
+    # Rows touch: the first two digits of a row do not continue the row before.
+    tens[starts] = 0
     pairs[starts[1:] - 1] = False
-    return bool((pairs[2:] & pairs[1:-1] & pairs[:-2]).any())
+    np.multiply(digits[:-2], (pairs[1:] & pairs[:-1]).view(np.uint8), out=hundreds[2:])
+
+    tens += digits
+    levels = hundreds * np.uint8(100)
+    levels += tens
+    four_digits = pairs[2:] & pairs[1:-1] & pairs[:-2]
+    # All is uint8, three times faster than with uint16: up to 299 a sum above 255 shows by having
+    # wrapped below its own last two digits, and from 300 by its first digit.
+    too_large = hundreds.max() > 2 or (levels < tens).any() or four_digits.any()
+    return levels, bool(too_large)
 
 
 def _first_error(text: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> PixelTextError:
