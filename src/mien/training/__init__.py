@@ -1,1 +1,6 @@
-"""TODO."""
+"""Training: typed recipes, batches made on the device, Lightning, runs on disk."""
+
+from mien.training.recipe import Recipe, load_recipe
+from mien.training.run import Progress, RunResult, train
+
+__all__ = ["Progress", "Recipe", "RunResult", "load_recipe", "train"]

@@ -1,0 +1,118 @@
+"""``mien train``: train a recipe, with live progress."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from mien.cli.errors import require_extra
+from mien.errors import CheckpointError
+
+#: Shells report a program ended by Ctrl-C with 128 + SIGINT.
+INTERRUPTED = 130
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A packaged recipe's name, or a TOML file.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="What to train on, as for 'mien data prepare'.", envvar="MIEN_FER2013"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The run's folder.  [default: runs/RECIPE-DATE-TIME]")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --output, or the recipe's newest.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Train a recipe; best and last checkpoints are kept every epoch.
+
+    Example: mien train mien-s --data fer2013.csv --set epochs=10
+    """
+    with require_extra("train"):
+        from mien import training  # noqa: PLC0415
+    from mien.data.fer2013 import load_fer2013  # noqa: PLC0415
+
+    loaded = training.load_recipe(recipe, set_ or ())
+    folder = output or _run_folder(loaded.name, resume=resume)
+    dataset = load_fer2013(data)
+    console = Console(file=sys.stderr)
+    console.print(f"{loaded.name}: {loaded.title}\n{dataset}\n→ {folder}", highlight=False)
+    with _Display(console) as display:
+        result = training.train(
+            loaded, dataset, folder, resume=resume, device=device, watch=display.show
+        )
+    if result.interrupted:
+        console.print(
+            f"stopped after {result.epochs} whole epochs; go on with: "
+            f"mien train {recipe} --resume --output {folder}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED)
+    best = f"{100 * result.best_accuracy:.2f} % on {loaded.data.validation}"
+    console.print(f"best: {best}, epoch {result.best_epoch} of {result.epochs}", highlight=False)
+    typer.echo(folder)
+
+
+def _run_folder(name: str, *, resume: bool) -> Path:
+    """Return a fresh run's folder, or the newest one of the recipe to resume."""
+    if not resume:
+        return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    found = sorted(Path("runs").glob(f"{name}-????????-??????"))
+    if not found:
+        raise CheckpointError(f"no run of {name} under runs/ to resume: name it with --output")
+    return found[-1]
+
+
+class _Display:
+    """A live bar with the time left on a terminal; a line an epoch everywhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=None)
+
+    def __enter__(self) -> "_Display":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, progress: "training.Progress") -> None:  # type: ignore[name-defined]  # noqa: F821
+        """Draw how far the training is."""
+        self._bar.update(
+            self._task,
+            description=f"epoch {progress.epoch}/{progress.epochs}",
+            total=progress.epochs * progress.steps,
+            completed=(progress.epoch - 1) * progress.steps + progress.step,
+        )
+        if progress.metrics is None:
+            return
+        m = progress.metrics
+        self._console.print(
+            f"epoch {progress.epoch:3d}/{progress.epochs}  "
+            f"train {m['train_loss']:.4f} {100 * m['train_accuracy']:5.2f} %  "
+            f"validation {m['val_loss']:.4f} {100 * m['val_accuracy']:5.2f} %  "
+            f"{m['seconds']:.0f} s",
+            highlight=False,
+        )

@@ -1,0 +1,111 @@
+"""Augmentation of whole batches: pure tensor functions, every face with draws of its own.
+
+One affine warp does flip, rotation, zoom, shift and the change of size together, so a face is
+resampled once. Everything runs where the batch is and draws only from the generator given.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Generator, Tensor
+
+from mien.training.recipe import AugmentConfig
+
+
+def augment(faces: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
+    """Vary each face of a batch.
+
+    Args:
+        faces: ``(N, 1, H, W)`` float, grey levels on the scale 0 to 1.
+        config: How much.
+        generator: Where every random number comes from; on the faces' device.
+
+    Returns:
+        ``(N, 1, H, W)`` float on the same scale, clipped to it.
+    """
+    faces = warp(faces, config, generator)
+    faces = jitter(faces, config, generator)
+    return erase(faces, config, generator)
+
+
+def warp(faces: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
+    """Flip, rotate, zoom and shift each face; borders are reflected.
+
+    Args:
+        faces: ``(N, 1, H, W)`` float.
+        config: How much.
+        generator: Random numbers.
+
+    Returns:
+        ``(N, 1, H, W)`` float.
+    """
+    if not (config.flip or config.rotation_deg or config.scale or config.shift):
+        return faces
+    draw = torch.rand(len(faces), 5, generator=generator, device=faces.device)
+    angle = (2 * draw[:, 0] - 1) * math.radians(config.rotation_deg)
+    # Zooming in and out by the same factor must be equally likely, so the draw is on a log scale.
+    zoom = torch.exp((2 * draw[:, 1] - 1) * math.log1p(config.scale))
+    shift = (2 * draw[:, 2:4] - 1) * 2 * config.shift  # the grid runs from -1 to 1
+    mirror = torch.where(draw[:, 4] < config.flip, -1.0, 1.0)
+    cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    rows = torch.stack(
+        [cosine * mirror, -sine, shift[:, 0], sine * mirror, cosine, shift[:, 1]], dim=1
+    )
+    grid = F.affine_grid(rows.view(-1, 2, 3), list(faces.shape), align_corners=False)
+    return F.grid_sample(faces, grid, padding_mode="reflection", align_corners=False)
+
+
+def jitter(faces: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
+    """Change brightness and contrast and add noise, clipped to 0..1.
+
+    Args:
+        faces: ``(N, 1, H, W)`` float, 0 to 1.
+        config: How much.
+        generator: Random numbers.
+
+    Returns:
+        ``(N, 1, H, W)`` float, 0 to 1.
+    """
+    if not (config.brightness or config.contrast or config.noise):
+        return faces
+    draw = torch.rand(len(faces), 3, 1, 1, 1, generator=generator, device=faces.device)
+    mean = faces.mean(dim=(1, 2, 3), keepdim=True)
+    gain = 1 + (2 * draw[:, 0] - 1) * config.contrast
+    faces = (faces - mean) * gain + mean + (2 * draw[:, 1] - 1) * config.brightness
+    if config.noise:
+        noise = torch.randn(faces.shape, generator=generator, device=faces.device)
+        faces = faces + noise * config.noise * (draw[:, 2] < config.noise_probability)
+    return faces.clamp(0, 1)
+
+
+def erase(faces: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
+    """Replace a rectangle of some faces by uniform noise.
+
+    Source: random erasing, Zhong et al. 2020, https://arxiv.org/abs/1708.04896
+
+    Args:
+        faces: ``(N, 1, H, W)`` float, 0 to 1.
+        config: How often and how much; the rectangle's sides are within a factor of two.
+        generator: Random numbers.
+
+    Returns:
+        ``(N, 1, H, W)`` float, 0 to 1.
+    """
+    if not config.erase_probability:
+        return faces
+    count, _, height, width = faces.shape
+    draw = torch.rand(count, 5, generator=generator, device=faces.device)
+    smallest, largest = config.erase_area
+    side = torch.sqrt(smallest + draw[:, 0] * (largest - smallest))
+    stretch = torch.exp((draw[:, 1] - 0.5) * math.log(2))
+    inside = (draw[:, 4] < config.erase_probability)[:, None, None]
+    for axis, (length, extent) in enumerate(
+        ((height, side * stretch), (width, side / stretch)), start=0
+    ):
+        start = draw[:, 2 + axis] * (1 - extent)
+        position = (torch.arange(length, device=faces.device) + 0.5) / length
+        along = (position >= start[:, None]) & (position < (start + extent)[:, None])
+        inside = inside & (along[:, :, None] if axis == 0 else along[:, None, :])
+    filling = torch.rand(faces.shape, generator=generator, device=faces.device)
+    return torch.where(inside[:, None], filling, faces)

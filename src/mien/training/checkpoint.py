@@ -1,0 +1,119 @@
+"""Checkpoints: weights and JSON metadata, loaded without running anything that is in them."""
+
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mien.errors import CheckpointError, RecipeError
+from mien.models import build_model
+from mien.training.recipe import Recipe, recipe_from_dict
+
+BEST = "best.ckpt"
+LAST = "last.ckpt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes:
+        path: The file.
+        recipe: The recipe it was trained with.
+        classes: Class names in the order of the logits.
+        mean: Mean of the training pixels, 0 to 1.
+        std: Standard deviation of the training pixels, 0 to 1.
+        data: What it was trained and chosen on.
+        epoch: Epochs finished.
+        weights: The network's weights (the averaged ones where the recipe averages).
+    """
+
+    path: Path
+    recipe: Recipe
+    classes: tuple[str, ...]
+    mean: float
+    std: float
+    data: dict[str, Any]
+    epoch: int
+    weights: dict[str, Tensor]
+
+    def build_network(self) -> nn.Module:
+        """Return the trained network in evaluation mode, on the CPU.
+
+        Raises:
+            CheckpointError: The weights do not fit the recipe's network.
+        """
+        recipe = self.recipe
+        network = build_model(recipe.model_name, num_classes=len(self.classes), config=recipe.model)
+        try:
+            network.load_state_dict(self.weights, strict=True)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(f"{self.path}: the weights do not fit: {reason}") from error
+        return network.eval()
+
+
+def card_json(
+    recipe: Recipe, *, classes: tuple[str, ...], mean: float, std: float, data: dict[str, Any]
+) -> str:
+    """Return the JSON metadata that a checkpoint carries beside its weights."""
+    facts = {"recipe": recipe.to_dict(), "classes": classes, "mean": mean, "std": std, "data": data}
+    return json.dumps(facts)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Load a checkpoint file, or a run folder's best checkpoint.
+
+    Only tensors and plain values are read; a file that asks for code to be run is refused.
+
+    Raises:
+        CheckpointError: Missing, damaged, not mien's, or unsafe.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / BEST
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint; a run folder holds {BEST}")
+    content = read_checkpoint(path)
+    try:
+        facts = json.loads(content["mien"])
+        weights = {
+            key.removeprefix("network."): value for key, value in content["state_dict"].items()
+        }
+        return Checkpoint(
+            path=path,
+            recipe=recipe_from_dict(facts["recipe"]),
+            classes=tuple(facts["classes"]),
+            mean=float(facts["mean"]),
+            std=float(facts["std"]),
+            data=facts["data"],
+            epoch=int(content["epoch"]) + 1,
+            weights=weights,
+        )
+    except (KeyError, TypeError, ValueError, RecipeError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint of mien: {error!r}") from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return a checkpoint's content, refusing anything but tensors and plain values.
+
+    Raises:
+        CheckpointError: Damaged or unsafe.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: refused: it holds more than weights and plain values, and loading it could "
+            f"run code; use checkpoints written by mien"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: damaged: {reason}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: not a checkpoint of mien")
+    return content

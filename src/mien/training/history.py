@@ -1,0 +1,86 @@
+"""The history of a run: one row an epoch in ``metrics.csv``, drawn as ``curves.png``."""
+
+import csv
+from pathlib import Path
+from typing import Final
+
+from mien.cache import atomic_write
+
+METRICS: Final = "metrics.csv"
+CURVES: Final = "curves.png"
+
+COLUMNS: Final = (
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "lr",
+    "seconds",
+)
+
+
+class History:
+    """Rows of :data:`COLUMNS`, kept on disk as they come.
+
+    Args:
+        folder: The run's folder.
+        keep: Go on from the rows already there.
+    """
+
+    def __init__(self, folder: Path, *, keep: bool) -> None:
+        self._folder = folder
+        path = folder / METRICS
+        self.rows: list[dict[str, float]] = []
+        if keep and path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                self.rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+    def truncate(self, epochs: int) -> None:
+        """Forget epochs that were logged but never checkpointed."""
+        self.rows = self.rows[:epochs]
+
+    def append(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Add an epoch's row and write the file anew."""
+        self.rows.append({"epoch": epoch, **{name: metrics[name] for name in COLUMNS[1:]}})
+        with (
+            atomic_write(self._folder / METRICS) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows({k: _short(k, v) for k, v in row.items()} for row in self.rows)
+
+    def best(self) -> dict[str, float] | None:
+        """Return the row of the best validation accuracy, the first of equals."""
+        return max(self.rows, key=lambda row: row["val_accuracy"], default=None)
+
+    def draw(self) -> None:
+        """Write the curves of loss, accuracy and learning rate as a picture."""
+        if not self.rows:
+            return
+        from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
+
+        epochs = [row["epoch"] for row in self.rows]
+        figure = Figure(figsize=(12, 3.6), layout="constrained")
+        loss, accuracy, rate = figure.subplots(1, 3)
+        for stage, style in (("train", "--"), ("val", "-")):
+            loss.plot(epochs, [row[f"{stage}_loss"] for row in self.rows], style, label=stage)
+            percent = [100 * row[f"{stage}_accuracy"] for row in self.rows]
+            accuracy.plot(epochs, percent, style, label=stage)
+        rate.plot(epochs, [row["lr"] for row in self.rows], color="tab:green")
+        best = self.best()
+        assert best is not None
+        accuracy.axvline(best["epoch"], color="0.7", linewidth=1)
+        titles = ("loss (nats)", "accuracy (%)", "learning rate")
+        for axes, title in zip((loss, accuracy, rate), titles, strict=True):
+            axes.set(title=title, xlabel="epoch")
+            axes.grid(alpha=0.3)
+        loss.legend()
+        accuracy.legend()
+        with atomic_write(self._folder / CURVES) as temporary:
+            figure.savefig(temporary, format="png", dpi=110)
+
+
+def _short(name: str, value: float) -> str:
+    return str(int(value)) if name == "epoch" else f"{value:.6g}"
