@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import DataError
-from mien.expressions import EXPRESSIONS
+from mien.expressions import EXPRESSIONS, FERPLUS_COLUMNS
 from mien.preprocess import FACE_SIZE
 
 #: FER2013's own names for its splits, in the order of their codes in :attr:`split_codes`.
@@ -49,6 +49,10 @@ class ExpressionDataset:
             values = getattr(self, name)
             if values is not None and len(values) != count:
                 raise DataError(f"{count} images but {len(values)} {name}")
+        if count and int(self.split_codes.max()) >= len(SPLITS):
+            raise DataError(f"split code {self.split_codes.max()}, expected 0 to {len(SPLITS) - 1}")
+        if self.votes is not None and self.votes.shape[1:] != (len(FERPLUS_COLUMNS),):
+            raise DataError(f"votes must be (N, {len(FERPLUS_COLUMNS)}), got {self.votes.shape}")
         if count and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
             raise DataError(
                 f"labels run from {self.labels.min()} to {self.labels.max()}, "
@@ -59,7 +63,8 @@ class ExpressionDataset:
         return len(self.images)
 
     def __repr__(self) -> str:
-        splits = ", ".join(f"{name} {len(self.split(name))}" for name in self.splits)
+        sizes = np.bincount(self.split_codes, minlength=len(SPLITS))
+        splits = ", ".join(f"{name} {sizes[SPLITS.index(name)]}" for name in self.splits)
         votes = "" if self.votes is None else ", FER+ votes"
         return f"ExpressionDataset({len(self)} faces: {splits}{votes})"
 
@@ -95,3 +100,14 @@ class ExpressionDataset:
         """Return the number of images of each class."""
         found = np.bincount(self.labels, minlength=len(self.classes))
         return {name: int(n) for name, n in zip(self.classes, found, strict=True)}
+
+    def split_counts(self) -> dict[str, dict[str, int]]:
+        """Return the number of images of each class in each split, empty splits included."""
+        cells = self.split_codes.astype(np.int64) * len(self.classes) + self.labels
+        table = np.bincount(cells, minlength=len(SPLITS) * len(self.classes)).reshape(
+            len(SPLITS), -1
+        )
+        return {
+            split: {name: int(n) for name, n in zip(self.classes, row, strict=True)}
+            for split, row in zip(SPLITS, table, strict=True)
+        }

@@ -1,22 +1,17 @@
-"""FER2013: reading it, and checking it against what was published."""
+"""FER2013 as it was published: what to check a copy of it against."""
 
-import logging
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from mien.data.dataset import ExpressionDataset
-from mien.data.sources import load_dataset
-from mien.errors import DataError
-
-logger = logging.getLogger(__name__)
+from mien.data.image_tree import is_kaggle_name
 
 #: Where to get it by hand.
 FER2013_URL: Final = "https://www.kaggle.com/datasets/msambare/fer2013"
 
 #: Published number of images of each class, in the order of :data:`mien.expressions.EXPRESSIONS`.
+#: Source: https://arxiv.org/abs/1307.0414 and the files themselves.
 FER2013_COUNTS: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
     {
         "Training": (3995, 436, 4097, 7215, 4830, 3171, 4965),
@@ -26,41 +21,36 @@ FER2013_COUNTS: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
 )
 
 
-def load_fer2013(path: str | os.PathLike[str] | None = None) -> ExpressionDataset:
-    """Load FER2013 and warn of any difference from the published counts."""
-    if path is None:
-        path = os.environ.get("MIEN_FER2013")
-        if not path:
-            raise DataError(
-                "no path given and $MIEN_FER2013 is not set: name fer2013.csv, its .gz, "
-                f"or the folder or zip from {FER2013_URL}"
-            )
-    dataset = load_dataset(Path(path))
-    for difference in verify_fer2013(dataset):
-        logger.warning("%s: %s", path, difference)
-    return dataset
-
-
 def verify_fer2013(dataset: ExpressionDataset) -> list[str]:
     """Compare split sizes and class counts with the published ones.
 
     Returns:
-        One line for each difference; none when all agree.
+        One line for each split that differs; none when all agree.
     """
     differences = []
-    for split, expected in FER2013_COUNTS.items():
-        part = dataset.split(split)
-        if not len(part):
-            differences.append(f"no {split} images, {sum(expected):,} were published")
+    for split, found in dataset.split_counts().items():
+        published = FER2013_COUNTS[split]
+        if not any(found.values()):
+            differences.append(f"no {split} images, {sum(published):,} were published")
             continue
         unlike = [
-            f"{name} {found:,} instead of {published:,}"
-            for (name, found), published in zip(part.counts().items(), expected, strict=True)
-            if found != published
+            f"{name} {count:,} instead of {expected:,}"
+            for (name, count), expected in zip(found.items(), published, strict=True)
+            if count != expected
         ]
         if unlike:
             differences.append(
-                f"{split} has {len(part):,} images, {sum(expected):,} were published: "
+                f"{split} has {sum(found.values()):,} images, {sum(published):,} were published: "
                 f"{', '.join(unlike)}"
             )
     return differences
+
+
+def is_fer2013_csv(dataset: ExpressionDataset) -> bool:
+    """Whether a data set was read from a CSV, in its order."""
+    return bool(len(dataset)) and dataset.names[0] == "row 1"
+
+
+def is_fer2013(dataset: ExpressionDataset) -> bool:
+    """Whether a data set is FER2013 or some of it, by what its images are called."""
+    return is_fer2013_csv(dataset) or (bool(len(dataset)) and is_kaggle_name(dataset.names[0]))
