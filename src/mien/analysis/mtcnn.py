@@ -7,7 +7,7 @@ Source: Zhang et al., Joint Face Detection and Alignment using Multi-task Cascad
 Networks, 2016, https://arxiv.org/abs/1604.02878
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,9 @@ _PYRAMID_FACTOR: Final = 0.709
 #: Overlaps at which one of two boxes goes: within a level, between levels, after R-Net, at the end.
 _OVERLAP_LEVEL: Final = 0.5
 _OVERLAP: Final = 0.7
+#: Faces at a time through R-Net and O-Net: their values then stay in a processor's cache, which
+#: takes 9 ms for 128 faces where all at once take 15.
+_BATCH: Final = 32
 #: Smallest face looked for by default, in a picture of up to _FULL_SEARCH pixels and in larger ones
 #: in proportion: the work is then bounded, and a group photo's faces grow with its pixels.
 _MIN_FACE: Final = 20
@@ -79,30 +82,30 @@ class MtcnnDetector:
         """
         if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
             raise ValueError(f"expected uint8 (H, W, 3), got {image_rgb.dtype} {image_rgb.shape}")
-        image = Image.fromarray(image_rgb)
-        boxes = self._propose(image)
-        boxes = self._refine(image, boxes)
-        return self._conclude(image, boxes)
+        pictures = self._pyramid(Image.fromarray(image_rgb))
+        boxes = self._propose(pictures)
+        boxes = self._refine(pictures, boxes)
+        return self._conclude(pictures, boxes)
 
-    def _propose(self, image: Image.Image) -> Array:
+    def _pyramid(self, image: Image.Image) -> list[Image.Image]:
+        """Return the picture and, smaller and smaller, the levels that P-Net looks at."""
+        min_face = self.min_face or _MIN_FACE * max(1, max(image.size) / _FULL_SEARCH)
+        scale = _WINDOW / min_face
+        pictures = [image]
+        while min(image.size) * scale >= _WINDOW:
+            size_wh = (round(image.width * scale), round(image.height * scale))
+            # Each from the one before, averaging areas: half the time of starting anew.
+            pictures.append(pictures[-1].resize(size_wh, Image.Resampling.BOX, reducing_gap=2.0))
+            scale *= _PYRAMID_FACTOR
+        return pictures
+
+    def _propose(self, pictures: list[Image.Image]) -> Array:
         """Return P-Net's square proposals ``(N, 4)``."""
-        found = [self._propose_level(level, image.size) for level in self._pyramid(image)]
+        size_wh = pictures[0].size
+        found = [self._propose_level(level, size_wh) for level in pictures[1:]]
         boxes = np.concatenate([boxes for boxes, _ in found] or [np.empty((0, 4), np.float32)])
         scores = np.concatenate([scores for _, scores in found] or [np.empty(0, np.float32)])
         return square(boxes[suppress(boxes, scores, threshold=_OVERLAP)])
-
-    def _pyramid(self, image: Image.Image) -> list[Image.Image]:
-        min_face = self.min_face or _MIN_FACE * max(1, max(image.size) / _FULL_SEARCH)
-        scale = _WINDOW / min_face
-        levels: list[Image.Image] = []
-        while min(image.size) * scale >= _WINDOW:
-            size_wh = (round(image.width * scale), round(image.height * scale))
-            # From two levels up, half the side: a tenth of the time of starting from the whole
-            # picture each time, and softer by less than a level.
-            source = levels[-2] if len(levels) >= 2 else image
-            levels.append(source.resize(size_wh, Image.Resampling.BILINEAR, reducing_gap=2.0))
-            scale *= _PYRAMID_FACTOR
-        return levels
 
     def _propose_level(self, level: Image.Image, size_wh: tuple[int, int]) -> tuple[Array, Array]:
         """Return the boxes ``(N, 4)`` in pixels of the picture, and scores, found at one level."""
@@ -116,20 +119,20 @@ class MtcnnDetector:
         kept = suppress(boxes, found, threshold=_OVERLAP_LEVEL)
         return boxes[kept], found[kept]
 
-    def _refine(self, image: Image.Image, boxes: Array) -> Array:
+    def _refine(self, pictures: list[Image.Image], boxes: Array) -> Array:
         """Return those of the square boxes that R-Net passes, moved by it, square again."""
         if not len(boxes):
             return boxes
-        scores, offsets = self._rnet.run(None, {"images_rgb": _cut(image, boxes, 24)})
+        scores, offsets = _run_batches(self._rnet, _cut(pictures, boxes, 24))
         passed = scores[:, 0] > self.thresholds[1]
         boxes = shift_edges(boxes[passed], offsets[passed])
         return square(boxes[suppress(boxes, scores[passed, 0], threshold=_OVERLAP)])
 
-    def _conclude(self, image: Image.Image, boxes: Array) -> Detections:
+    def _conclude(self, pictures: list[Image.Image], boxes: Array) -> Detections:
         """Return what O-Net says about the square boxes."""
         if not len(boxes):
             return Detections.empty()
-        scores, offsets, points = self._onet.run(None, {"images_rgb": _cut(image, boxes, 48)})
+        scores, offsets, points = _run_batches(self._onet, _cut(pictures, boxes, 48))
         passed = scores[:, 0] > self.thresholds[2]
         boxes, scores = boxes[passed], scores[passed, 0]
         sides_wh = (boxes[:, 2:] - boxes[:, :2])[:, None]
@@ -144,29 +147,42 @@ def _open(network: Network, threads: int) -> "InferenceSession":
     return open_session(load_graph(network), threads=threads)
 
 
-def _cut(image: Image.Image, boxes: Array, side: int) -> npt.NDArray[np.uint8]:
-    """Cut boxes out of a picture, each scaled to a square; grey where it has no pixels.
+def _run_batches(session: "InferenceSession", cuts: npt.NDArray[np.uint8]) -> list[Array]:
+    batches = [
+        session.run(None, {"images_rgb": cuts[start : start + _BATCH]})
+        for start in range(0, len(cuts), _BATCH)
+    ]
+    return [np.concatenate(outputs) for outputs in zip(*batches, strict=True)]
+
+
+def _cut(pictures: list[Image.Image], boxes: Array, side: int) -> npt.NDArray[np.uint8]:
+    """Cut square boxes out of a picture, each scaled to ``side``; grey where it has no pixels.
+
+    Args:
+        pictures: The picture, then smaller ones of it. Each box is cut from the smallest that has
+            the pixels for it, which makes large boxes as cheap as small ones.
+        boxes: ``(N, 4)`` in pixels of the first picture.
+        side: Side of a cut in pixels.
 
     Returns:
         ``(N, side, side, 3)`` uint8.
     """
-    # 127.5 is the networks' zero, with which they were trained at the border.
+    # 127.5 is the networks' zero, which is what they saw beyond a border in training.
     cuts = np.full((len(boxes), side, side, 3), 127, np.uint8)
-    edges = np.array((image.width, image.height) * 2, np.float32)
-    inside = np.clip(boxes, 0, edges)
-    scales = side / np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)
-    targets = np.rint((inside - np.tile(boxes[:, :2], 2)) * np.tile(scales, 2)).astype(int)
-    for cut, box, (left, top, right, bottom) in zip(
-        cuts, inside.tolist(), targets.tolist(), strict=True
+    scales = np.array([picture.width for picture in pictures]) / pictures[0].width
+    sides = np.maximum(boxes[:, 2] - boxes[:, 0], 1e-3)
+    # Scales fall, so the last one that leaves enough pixels is their count, less one.
+    levels = np.maximum((sides[:, None] * scales >= side).sum(axis=1) - 1, 0)
+    sizes_wh = np.array([picture.size for picture in pictures], np.float32)
+    factors = np.tile(sizes_wh[levels] / sizes_wh[0], 2)
+    inside = np.clip(boxes * factors, 0, np.tile(sizes_wh[levels], 2))
+    targets = (inside / factors - np.tile(boxes[:, :2], 2)) * (side / sides)[:, None]
+    for cut, level, box, (left, top, right, bottom) in zip(
+        cuts, levels.tolist(), inside.tolist(), np.rint(targets).astype(int).tolist(), strict=True
     ):
         if right > left and bottom > top:
             size_wh = (right - left, bottom - top)
-            cut[top:bottom, left:right] = _resize(image, size_wh, box)
+            cut[top:bottom, left:right] = pictures[level].resize(
+                size_wh, Image.Resampling.BILINEAR, tuple(box), reducing_gap=2.0
+            )
     return cuts
-
-
-def _resize(image: Image.Image, size_wh: tuple[int, int], box: list[float]) -> Any:
-    left, top, right, bottom = box
-    return image.resize(
-        size_wh, Image.Resampling.BILINEAR, (left, top, right, bottom), reducing_gap=2.0
-    )

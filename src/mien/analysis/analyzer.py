@@ -1,0 +1,280 @@
+"""Pictures → faces → expressions: the pieces of this package put together.
+
+>>> analyzer = Analyzer()  # doctest: +SKIP
+>>> analyzer.analyze("photo.jpg").expression  # doctest: +SKIP
+'happy'
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.analysis.classifier import ExpressionClassifier
+from mien.analysis.detector import Detections, Detector, WholeImageDetector
+from mien.analysis.media import Colour, Picture, Source, find_pictures, read_picture
+from mien.errors import MediaError
+from mien.preprocess import align_face, crop_box, to_gray
+from mien.results import Face, FrameResult, Probabilities
+
+#: Told of a picture that cannot be read, by its name and the reason.
+OnError = Callable[[str, MediaError], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Framed:
+    """A picture's faces, found and cropped, that wait for the classifier."""
+
+    source: str
+    size_wh: tuple[int, int]
+    detections: Detections
+    crops_gray: list[npt.NDArray[np.uint8]]
+
+
+class Analyzer:
+    """Finds faces and reads their expressions; make one and use it for many pictures.
+
+    Args:
+        model: An ONNX file written by ``mien export``, or a classifier; by default the model in
+            the package.
+        detector: Anything with a ``detect`` method as in :class:`Detector`; MTCNN by default.
+        min_face: Side in pixels of the smallest face to look for; see :class:`MtcnnDetector`.
+        batch_size: Faces that go through the model at once, at most 256.
+        threads: Processor threads; 0 for as many as there are cores.
+
+    Raises:
+        ModelError: The model or the detector's weights cannot be used.
+        ValueError: An argument is out of range, or ``min_face`` comes with a detector.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | ExpressionClassifier | None = None,
+        *,
+        detector: Detector | None = None,
+        min_face: int | None = None,
+        batch_size: int = 64,
+        threads: int = 0,
+    ) -> None:
+        if detector is not None and min_face is not None:
+            raise ValueError("min_face is a setting of the default detector: give it to yours")
+        self.classifier = (
+            model
+            if isinstance(model, ExpressionClassifier)
+            else ExpressionClassifier(
+                None if model is None else Path(model), batch_size=batch_size, threads=threads
+            )
+        )
+        self._batch_size = batch_size
+        self._detector = detector
+        self._make_detector = functools.partial(_make_mtcnn, min_face, threads)
+
+    def __repr__(self) -> str:
+        return f"Analyzer({str(self.classifier.path)!r})"
+
+    @property
+    def detector(self) -> Detector:
+        """The face detector; the default one is opened when first needed."""
+        if self._detector is None:
+            self._detector = self._make_detector()
+        return self._detector
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The expressions' names, in the order of the columns of :meth:`classify`."""
+        return self.classifier.classes
+
+    def analyze(
+        self, source: Source, *, colour: Colour | None = None, whole_image: bool = False
+    ) -> FrameResult:
+        """Read the expressions in one picture.
+
+        Args:
+            source: A path, the bytes of a picture file, a Pillow image, or an array of shape
+                ``(H, W)`` or ``(H, W, 3)``.
+            colour: Channel order of a colour array: ``"rgb"``, or ``"bgr"`` as OpenCV has it.
+            whole_image: The picture is a face crop already: do not look for faces in it.
+
+        Returns:
+            The faces, largest first; none is an empty result.
+
+        Raises:
+            MediaError: The picture cannot be read.
+            ValueError: An array's shape, type or missing ``colour``.
+        """
+        picture = read_picture(source, colour=colour)
+        return self._classify([self._frame(picture, whole_image=whole_image)])[0]
+
+    def analyze_many(
+        self,
+        sources: Iterable[Source] | str | os.PathLike[str],
+        *,
+        colour: Colour | None = None,
+        whole_image: bool = False,
+        on_error: OnError | None = None,
+    ) -> Iterator[FrameResult]:
+        """Read the expressions in many pictures, one result each, in order.
+
+        Pictures are read while results are taken, and their faces gathered into full batches, so
+        results come in groups, and memory does not grow with the number of pictures.
+
+        Args:
+            sources: Pictures as for :meth:`analyze`, folders and patterns such as ``"*.jpg"``;
+                or one folder or pattern.
+            colour: Channel order of colour arrays.
+            whole_image: The pictures are face crops already.
+            on_error: Called for each picture that cannot be read, which is then left out. Without
+                it the first such picture ends the reading.
+
+        Raises:
+            MediaError: A picture cannot be read, and there is no ``on_error``.
+        """
+        waiting: list[_Framed] = []
+        for picture in _read_all(_listed(sources), colour, on_error):
+            waiting.append(self._frame(picture, whole_image=whole_image))
+            faces = sum(len(framed.crops_gray) for framed in waiting)
+            if max(faces, len(waiting)) >= self._batch_size:
+                yield from self._classify(waiting)
+                waiting = []
+        yield from self._classify(waiting)
+
+    def classify(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return ``(N, classes)`` probabilities of ``(N, H, W)`` uint8 ready face crops."""
+        return self.classifier.classify(faces_gray)
+
+    def _frame(self, picture: Picture, *, whole_image: bool) -> _Framed:
+        """Find and crop a picture's faces, largest first."""
+        detector = WholeImageDetector() if whole_image else self.detector
+        found = detector.detect(picture.image_rgb)
+        sides_wh = found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2]
+        order = np.argsort(-sides_wh.prod(axis=1), kind="stable")
+        landmarks = None if found.landmarks is None else found.landmarks[order]
+        found = Detections(found.boxes_xyxy[order], found.scores[order], landmarks)
+        crops = self._crop(picture.image_rgb, found)
+        return _Framed(picture.source, picture.size_wh, found, crops)
+
+    def _crop(
+        self, image_rgb: npt.NDArray[np.uint8], found: Detections
+    ) -> list[npt.NDArray[np.uint8]]:
+        if not len(found):
+            return []
+        image_gray = to_gray(image_rgb)
+        crop, size = self.classifier.metadata.crop, self.classifier.metadata.input_size
+        crops = []
+        for index, box_xyxy in enumerate(found.boxes_xyxy):
+            if found.landmarks is not None:
+                try:
+                    crops.append(align_face(image_gray, found.landmarks[index], crop, size=size))
+                    continue
+                except ValueError:
+                    pass  # points that are no face's, as on a face seen from the side: use the box
+            crops.append(crop_box(image_gray, box_xyxy, size=size))
+        return crops
+
+    def _classify(self, waiting: list[_Framed]) -> list[FrameResult]:
+        """Classify the faces of several pictures together."""
+        crops = [crop for framed in waiting for crop in framed.crops_gray]
+        rows = iter(self.classifier.classify(np.stack(crops)).tolist() if crops else ())
+        return [
+            FrameResult(
+                source=framed.source,
+                size_wh=framed.size_wh,
+                faces=tuple(
+                    _face(framed.detections, index, Probabilities(self.classes, tuple(next(rows))))
+                    for index in range(len(framed.crops_gray))
+                ),
+            )
+            for framed in waiting
+        ]
+
+
+def analyze(
+    source: Source,
+    *,
+    colour: Colour | None = None,
+    whole_image: bool = False,
+    model: str | os.PathLike[str] | None = None,
+) -> FrameResult:
+    """Read the expressions in one picture.
+
+    The first call opens the model and the detector, later ones use them again. For settings, and
+    for many pictures, make an :class:`Analyzer`.
+
+    Args:
+        source: A path, the bytes of a picture file, a Pillow image, or an array of shape
+            ``(H, W)`` or ``(H, W, 3)``.
+        colour: Channel order of a colour array: ``"rgb"``, or ``"bgr"`` as OpenCV has it.
+        whole_image: The picture is a face crop already: do not look for faces in it.
+        model: An ONNX file written by ``mien export``; by default the model in the package.
+
+    Returns:
+        The faces, largest first; none is an empty result.
+
+    Raises:
+        MediaError: The picture cannot be read.
+        ModelError: The model or the detector's weights cannot be used.
+        ValueError: An array's shape, type or missing ``colour``.
+    """
+    analyzer = _shared_analyzer(None if model is None else os.fspath(model))
+    return analyzer.analyze(source, colour=colour, whole_image=whole_image)
+
+
+@functools.lru_cache(maxsize=4)
+def _shared_analyzer(model: str | None) -> Analyzer:
+    return Analyzer(model)
+
+
+def _make_mtcnn(min_face: int | None, threads: int) -> Detector:
+    from mien.analysis.mtcnn import MtcnnDetector  # noqa: PLC0415
+
+    return MtcnnDetector(min_face=min_face, threads=threads)
+
+
+def _listed(sources: Iterable[Source] | str | os.PathLike[str]) -> Iterable[Source]:
+    return [sources] if isinstance(sources, str | os.PathLike) else sources
+
+
+def _read_all(
+    sources: Iterable[Source], colour: Colour | None, on_error: OnError | None
+) -> Iterator[Picture]:
+    """Yield the pictures of sources that are paths, folders, patterns or pictures themselves."""
+    for number, source in enumerate(sources):
+        if not isinstance(source, str | os.PathLike):
+            picture = read_picture(source, colour=colour)
+            yield Picture(f"{picture.source} {number}", picture.image_rgb)
+            continue
+        try:
+            paths = list(find_pictures([source]))
+        except MediaError as error:
+            _tell(os.fspath(source), error, on_error)
+            continue
+        for path in paths:
+            try:
+                yield read_picture(path)
+            except MediaError as error:
+                _tell(path, error, on_error)
+
+
+def _tell(source: str, error: MediaError, on_error: OnError | None) -> None:
+    if on_error is None:
+        raise error
+    on_error(source, error)
+
+
+def _face(found: Detections, index: int, probabilities: Probabilities) -> Face:
+    """Return one detection as a result, in hundredths of a pixel."""
+    left, top, right, bottom = found.boxes_xyxy[index].astype(float).round(2).tolist()
+    landmarks = None
+    if found.landmarks is not None:
+        points = found.landmarks[index].astype(float).round(2).tolist()
+        landmarks = tuple((x, y) for x, y in points)
+    return Face(
+        box_xyxy=(left, top, right, bottom),
+        score=float(found.scores[index]),
+        landmarks=landmarks,
+        probabilities=probabilities,
+    )

@@ -1,0 +1,131 @@
+"""The classifier: aligned grey faces → probabilities, by an ONNX model.
+
+Class names, input size, mean, standard deviation and framing are read from the model's own
+metadata; see :class:`mien.metadata.ModelMetadata`.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.analysis.sessions import open_session
+from mien.errors import ModelError
+from mien.metadata import ModelMetadata
+from mien.preprocess import resize_face, standardise
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+#: The model that comes with the package.
+DEFAULT_MODEL: Final = Path(__file__).parent / "weights" / "mien-s.onnx"
+#: Most faces that go through the model at once; bounds the memory that a crowd takes.
+_MAX_BATCH: Final = 256
+
+
+class ExpressionClassifier:
+    """Reads expressions from face crops.
+
+    Args:
+        path: An ONNX file written by ``mien export``; by default the model in the package.
+        batch_size: Faces that go through the model at once, at most 256.
+        threads: Processor threads; 0 for as many as there are cores.
+
+    Attributes:
+        path: The file in use.
+        metadata: The facts that the file carries, class names among them.
+
+    Raises:
+        ModelError: The file is missing, is not an ONNX model, or is not one of mien's.
+        ValueError: ``batch_size`` is not 1 to 256.
+    """
+
+    def __init__(
+        self, path: str | Path | None = None, *, batch_size: int = 64, threads: int = 0
+    ) -> None:
+        if not 1 <= batch_size <= _MAX_BATCH:
+            raise ValueError(f"batch_size must be 1 to {_MAX_BATCH}, got {batch_size}")
+        self.path = DEFAULT_MODEL if path is None else Path(path)
+        self._batch_size = batch_size
+        self._session = _open(self.path, threads)
+        strings = self._session.get_modelmeta().custom_metadata_map
+        try:
+            self.metadata = ModelMetadata.from_strings(strings)
+        except ModelError as error:
+            raise ModelError(f"{self.path}: {error}") from error
+        self._input = _check_signature(self._session, self.metadata, self.path)
+
+    def __repr__(self) -> str:
+        return f"ExpressionClassifier({str(self.path)!r}, name={self.metadata.name!r})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names in the order of the columns of :meth:`classify`."""
+        return self.metadata.classes
+
+    def classify(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return the probabilities of every class for every face.
+
+        Args:
+            faces_gray: ``(N, H, W)`` uint8 face crops, framed as the model's metadata say; of any
+                size, scaled where it is not the model's.
+
+        Returns:
+            ``(N, classes)`` float32; rows sum to 1.
+
+        Raises:
+            ValueError: The array is not of that shape and type.
+        """
+        if faces_gray.ndim != 3 or faces_gray.dtype != np.uint8:
+            raise ValueError(f"expected uint8 (N, H, W), got {faces_gray.dtype} {faces_gray.shape}")
+        size = self.metadata.input_size
+        probabilities = np.empty((len(faces_gray), len(self.classes)), np.float32)
+        for start in range(0, len(faces_gray), self._batch_size):
+            batch = faces_gray[start : start + self._batch_size]
+            if batch.shape[1:] != (size, size):
+                batch = np.stack([resize_face(face, size=size) for face in batch])
+            probabilities[start : start + len(batch)] = self._run(batch)
+        return probabilities
+
+    def _run(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        faces = standardise(faces_gray, mean=self.metadata.mean, std=self.metadata.std)
+        (logits,) = self._session.run(None, {self._input: faces})
+        return softmax(logits)
+
+
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Turn ``(N, classes)`` logits into probabilities; rows sum to 1."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: npt.NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def _open(path: Path, threads: int) -> "InferenceSession":
+    if not path.is_file():
+        raise ModelError(f"no model at {path}: expected an ONNX file written by 'mien export'")
+    try:
+        return open_session(path, threads=threads)
+    except Exception as error:
+        # onnxruntime raises a class of its own for each kind of damage, with no common root.
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{path} is not an ONNX model that can be used: {reason}") from error
+
+
+def _check_signature(session: "InferenceSession", metadata: ModelMetadata, path: Path) -> str:
+    """Return the input's name after checking that shapes are what the metadata say."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    size, count = metadata.input_size, len(metadata.classes)
+    if metadata.colour != "gray":
+        raise ModelError(f"{path} wants {metadata.colour!r} input; only 'gray' is known: update")
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs, not 1 and 1")
+    wanted = [
+        (inputs[0].shape, (1, size, size), f"(N, 1, {size}, {size}) in"),
+        (outputs[0].shape, (count,), f"(N, {count}) out"),
+    ]
+    for shape, tail, words in wanted:
+        if tuple(shape[1:]) != tail or isinstance(shape[0], int):
+            raise ModelError(f"{path} has the shape {shape}, expected {words}")
+    name: str = inputs[0].name
+    return name

@@ -1,0 +1,180 @@
+"""Annotated pictures: a box and a label for every face."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from PIL import Image, ImageDraw, ImageFont
+
+from mien.analysis.media import Colour, Source, read_picture
+from mien.results import Face, FrameResult
+
+#: One colour an expression, told apart by the colour-blind too.
+#: Source: Okabe and Ito, Color Universal Design, 2008, https://jfly.uni-koeln.de/color/
+COLOURS: Final = MappingProxyType(
+    {
+        "angry": "#d55e00",
+        "disgust": "#009e73",
+        "fear": "#cc79a7",
+        "happy": "#f0e442",
+        "sad": "#0072b2",
+        "surprise": "#e69f00",
+        "neutral": "#56b4e9",
+    }
+)
+_OTHER_COLOUR: Final = "#ffffff"
+#: Pictures with a shorter side than this are enlarged, since a label needs pixels.
+_MIN_SIDE: Final = 240
+_MIN_FONT: Final = 11
+
+_Rectangle = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """A face's text, set, and where it stands."""
+
+    text: str
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+    colour: str
+    box_xyxy: _Rectangle
+
+
+def annotate(source: Source, result: FrameResult, *, colour: Colour | None = None) -> Image.Image:
+    """Draw a result into its picture.
+
+    Line and letters grow with the picture; a label stands where it hides no other label and as
+    little of the faces as can be, always inside the picture.
+
+    Args:
+        source: The picture that ``result`` was read in, as for :meth:`mien.Analyzer.analyze`.
+        result: What was read.
+        colour: Channel order of a colour array.
+
+    Returns:
+        An RGB picture, upright. One whose shorter side is under 240 pixels is enlarged by a whole
+        factor, so that the labels can be read.
+
+    Raises:
+        MediaError: The picture cannot be read.
+        ValueError: The result is of a picture of another size.
+    """
+    picture = read_picture(source, colour=colour)
+    if picture.size_wh != result.size_wh:
+        raise ValueError(f"a result for {result.size_wh} in a picture of {picture.size_wh}")
+    factor = max(1, -(-_MIN_SIDE // min(picture.size_wh)))
+    size_wh = (picture.size_wh[0] * factor, picture.size_wh[1] * factor)
+    image = Image.fromarray(picture.image_rgb).resize(size_wh, Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(image)
+    width = max(2, round(min(size_wh) / 300))
+    boxes = [_scale_box(face, factor) for face in result.faces]
+    for face, box in zip(result.faces, boxes, strict=True):
+        _draw_box(draw, box, _colour(face), width)
+    for label in _place_labels(draw, result.faces, boxes, size_wh, line_width=width):
+        _draw_label(draw, label)
+    return image
+
+
+def _scale_box(face: Face, factor: int) -> _Rectangle:
+    left, top, right, bottom = face.box_xyxy
+    return left * factor, top * factor, right * factor, bottom * factor
+
+
+def _colour(face: Face) -> str:
+    return COLOURS.get(face.expression, _OTHER_COLOUR)
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, box: _Rectangle, colour: str, width: int) -> None:
+    # A dark line on either side keeps every colour visible on every background.
+    draw.rectangle(_grow(box, width), outline="black", width=width + 2)
+    draw.rectangle(_grow(box, width - 1), outline=colour, width=width)
+
+
+def _grow(box: _Rectangle, by: float) -> _Rectangle:
+    left, top, right, bottom = box
+    return left - by, top - by, right + by, bottom + by
+
+
+def _place_labels(
+    draw: ImageDraw.ImageDraw,
+    faces: Sequence[Face],
+    boxes: Sequence[_Rectangle],
+    size_wh: tuple[int, int],
+    *,
+    line_width: int,
+) -> list[_Label]:
+    """Find each label its place, the largest face first."""
+    labels: list[_Label] = []
+    for face, box in zip(faces, boxes, strict=True):
+        text = f"{face.expression} {face.confidence * 100:.0f} %"
+        font = _font(draw, text, box, size_wh)
+        text_box = draw.textbbox((0, 0), text, font=font)
+        padding = max(2, (text_box[3] - text_box[1]) // 4)
+        label_wh = (text_box[2] + 2 * padding, text_box[3] + text_box[1] + 2 * padding)
+        taken = [label.box_xyxy for label in labels]
+        others = [other for other in boxes if other != box]
+        places = _places(_grow(box, line_width), label_wh, size_wh)
+        # The first of the best: overlap with labels counts most, then with faces.
+        place = min(
+            places,
+            key=lambda p: (
+                round(sum(_common_area(p, t) for t in taken)),
+                round(sum(_common_area(p, o) for o in others)),
+            ),
+        )
+        labels.append(_Label(text, font, _colour(face), place))
+    return labels
+
+
+def _font(
+    draw: ImageDraw.ImageDraw, text: str, box: _Rectangle, size_wh: tuple[int, int]
+) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the letters for a face: as wide as its box, within what suits the picture."""
+    shorter = min(size_wh)
+    largest = max(_MIN_FONT + 1, round(shorter / 28))
+    smallest = max(_MIN_FONT, round(shorter / 60))
+    probe = ImageFont.load_default(100)
+    wanted = (box[2] - box[0]) / draw.textlength(text, font=probe) * 100
+    fitting = size_wh[0] * 0.95 / draw.textlength(text, font=probe) * 100
+    return ImageFont.load_default(round(min(max(smallest, min(largest, wanted)), fitting)))
+
+
+def _places(
+    box: _Rectangle, label_wh: tuple[float, float], size_wh: tuple[int, int]
+) -> list[_Rectangle]:
+    """Return where a label may stand, best first: above, below, then inside the box."""
+    left, top, right, bottom = box
+    width, height = label_wh
+    places = []
+    for x, y in (
+        (left, top - height),
+        (left, bottom),
+        (right - width, top - height),
+        (right - width, bottom),
+        (left, bottom - height),
+        (left, top),
+    ):
+        x_inside = min(max(x, 0), size_wh[0] - width)
+        y_inside = min(max(y, 0), size_wh[1] - height)
+        places.append((x_inside, y_inside, x_inside + width, y_inside + height))
+    return places
+
+
+def _common_area(one: _Rectangle, other: _Rectangle) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(width, 0.0) * max(height, 0.0)
+
+
+def _draw_label(draw: ImageDraw.ImageDraw, label: _Label) -> None:
+    draw.rectangle(label.box_xyxy, fill=label.colour, outline="black")
+    left, top, right, bottom = label.box_xyxy
+    middle = ((left + right) / 2, (top + bottom) / 2)
+    draw.text(middle, label.text, fill=_ink(label.colour), font=label.font, anchor="mm")
+
+
+def _ink(colour: str) -> str:
+    """Return black or white, whichever stands out from a colour more."""
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 120 else "white"

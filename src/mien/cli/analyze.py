@@ -1,0 +1,189 @@
+"""``mien analyze``: read the expressions in pictures."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from mien.errors import MediaError
+
+if TYPE_CHECKING:
+    from mien.analysis.writers import Writer
+    from mien.results import Face, FrameResult
+
+#: Exit code when all was done but some picture could not be read.
+SOME_FAILED = 1
+
+_BAR_WIDTH = 20
+
+
+def analyze(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="Pictures, folders, or patterns in quotes."),
+    ],
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a row for each face.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write FILE.json or FILE.csv."),
+    ] = None,
+    annotate: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write each picture there, with boxes and labels."),
+    ] = None,
+    whole_image: Annotated[
+        bool, typer.Option("--whole-image", help="Each picture is a face crop already.")
+    ] = False,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An ONNX file of 'mien export'.")
+    ] = None,
+    min_face: Annotated[
+        int | None, typer.Option(min=12, help="Smallest face to look for, in pixels.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: all cores.")] = 0,
+) -> None:
+    """Read the expressions in pictures.
+
+    Prints a table on a terminal and JSON otherwise; with --output, only the table. Exit code 1:
+    some picture could not be read, the others were; 2: a wrong call.
+
+    Example: mien analyze photos/ --output faces.csv --annotate seen/
+    """
+    from mien.analysis.analyzer import Analyzer  # noqa: PLC0415
+    from mien.analysis.media import find_pictures  # noqa: PLC0415
+    from mien.analysis.writers import check_suffix, make_writer, open_writer  # noqa: PLC0415
+
+    if json and csv:
+        raise typer.BadParameter("--json and --csv: choose one")
+    if output is not None:
+        check_suffix(output)
+    paths = list(find_pictures(sources))
+    analyzer = Analyzer(model, min_face=min_face, threads=threads)
+    failed: list[str] = []
+
+    def tell(source: str, error: MediaError) -> None:
+        failed.append(source)
+        typer.echo(f"mien: {error}", err=True)
+
+    results = analyzer.analyze_many(paths, whole_image=whole_image, on_error=tell)
+    with ExitStack() as stack:
+        writers: list[Writer] = []
+        if not (json or csv) and sys.stdout.isatty():
+            writers.append(_Table())
+        elif json or csv or output is None:
+            writers.append(make_writer(".csv" if csv else ".json", sys.stdout, analyzer.classes))
+        if annotate is not None:
+            writers.append(_Annotator(annotate, paths))
+        if output is not None:
+            writers.append(stack.enter_context(open_writer(output, analyzer.classes)))
+        for result in _with_progress(results, len(paths)):
+            for writer in writers:
+                writer.write(result)
+        for writer in writers:
+            writer.finish()
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+class _Annotator:
+    """Writes annotated pictures, each under a name of its own and never over a source."""
+
+    def __init__(self, folder: Path, sources: Iterable[str]) -> None:
+        self._folder = folder
+        self._taken = {Path(source).resolve() for source in sources}
+
+    def write(self, result: "FrameResult") -> None:
+        """Draw one result and write it as JPEG."""
+        from mien.analysis.draw import annotate  # noqa: PLC0415
+        from mien.cache import atomic_write  # noqa: PLC0415
+
+        path = self._free_path(Path(result.source).stem)
+        image = annotate(result.source, result)
+        try:
+            with atomic_write(path) as temporary:
+                image.save(temporary, quality=92)
+        except OSError as error:
+            raise MediaError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    def finish(self) -> None:
+        """Do nothing: every picture is whole already."""
+
+    def _free_path(self, stem: str) -> Path:
+        number = 1
+        while (path := self._folder / f"{stem}{f'-{number}' * (number > 1)}.jpg").resolve() in (
+            self._taken
+        ):
+            number += 1
+        self._taken.add(path.resolve())
+        return path
+
+
+class _Table:
+    """Shows results to people."""
+
+    def __init__(self) -> None:
+        self._pictures = 0
+        self._faces = 0
+        self._table = Table(box=None, pad_edge=False, header_style="dim")
+        self._table.add_column("picture", overflow="fold")
+        self._table.add_column("face", justify="right")
+        self._table.add_column("expression")
+        self._table.add_column("", justify="right")
+        self._table.add_column("", min_width=_BAR_WIDTH, no_wrap=True)
+        self._table.add_column("next")
+        self._table.add_column("box: left top right bottom", justify="right")
+
+    def write(self, result: "FrameResult") -> None:
+        """Add one result's rows."""
+        from mien.analysis.draw import COLOURS  # noqa: PLC0415
+
+        self._pictures += 1
+        self._faces += len(result.faces)
+        if not result.faces:
+            self._table.add_row(Text(result.source), "", Text("no face found", style="dim"))
+        for number, face in enumerate(result.faces):
+            name = Text(result.source if number == 0 else "")
+            style = COLOURS.get(face.expression, "white")
+            self._table.add_row(
+                name,
+                str(number + 1),
+                Text(face.expression, style="bold"),
+                f"{face.confidence:.0%}",
+                Text("█" * max(1, round(face.confidence * _BAR_WIDTH)), style=style),
+                Text(_runner_up(face), style="dim"),
+                Text(" ".join(f"{edge:.0f}" for edge in face.box_xyxy), style="dim"),
+            )
+
+    def finish(self) -> None:
+        """Print the table, since its columns' widths are only known now."""
+        console = Console()
+        console.print(self._table)
+        if self._pictures != 1:
+            console.print(f"{self._pictures} pictures, {self._faces} faces", style="dim")
+
+
+def _runner_up(face: "Face") -> str:
+    others = [item for item in face.probabilities.items() if item[0] != face.expression]
+    if not others:
+        return ""
+    name, probability = max(others, key=lambda item: item[1])
+    return f"{name} {probability:.0%}"
+
+
+def _with_progress(results: Iterable["FrameResult"], total: int) -> Iterator["FrameResult"]:
+    """Pass results on, showing on a terminal how many of many are done."""
+    console = Console(stderr=True)
+    if total < 2 or not console.is_terminal:
+        yield from results
+        return
+    with Progress(console=console, transient=True) as progress:
+        yield from progress.track(results, total=total, description="reading")
