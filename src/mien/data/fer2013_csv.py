@@ -110,7 +110,7 @@ def _record_batches(stream: IO[bytes], *, source: str, gzipped: bool) -> Iterato
             row = ragged[0]
             raise DataError(
                 f"{source}: row {row.number - 1} has {row.actual_columns} columns, "
-                f"expected {row.expected_columns}"
+                f"the header has {row.expected_columns}"
             ) from error
         raise DataError(f"{source}: {_explain_arrow(str(error))}") from error
 

@@ -18,6 +18,8 @@ FER2013_CSV_NAMES: Final = ("fer2013.csv", "icml_face_data.csv")
 
 #: CSV files that come with FER2013 and hold no labelled faces.
 _OTHER_CSV_NAMES: Final = frozenset({"fer2013new.csv", "test.csv", "example_submission.csv"})
+#: An npz file is a zip, and a zip starts with its first member's name.
+_NPZ_MAGIC: Final = b"images.npy"
 _ARCHIVE_SUFFIXES: Final = (".zip", ".tar", ".tgz", ".tar.gz")
 
 
@@ -120,13 +122,11 @@ def _sniff(path: Path) -> SourceFormat:
     with path.open("rb") as file:
         head = file.read(512)
     if head.startswith(b"PK"):
-        return SourceFormat.NPZ if path.suffix == ".npz" else SourceFormat.ZIP
+        return SourceFormat.NPZ if head[30:].startswith(_NPZ_MAGIC) else SourceFormat.ZIP
     if head.startswith(b"\x1f\x8b"):
         return SourceFormat.TAR_GZ if _is_tar(_gunzip_start(path)) else SourceFormat.CSV_GZ
     if _is_tar(head):
         return SourceFormat.TAR
-    if path.suffix == ".npz":
-        return SourceFormat.NPZ
     if b"\0" in head:
         raise DataError(f"{path}: neither a CSV nor a zip, tar, gzip or npz file")
     return SourceFormat.CSV

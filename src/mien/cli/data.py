@@ -1,0 +1,104 @@
+"""``mien data``: fetch FER2013, and read a data set once so that training starts at once."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mien.data import ExpressionDataset
+
+app = typer.Typer(help="Fetch, check and prepare data sets.", no_args_is_help=True)
+
+
+@app.command()
+def download(
+    output: Annotated[
+        Path | None,
+        typer.Option(help="A new or empty folder for it.  [default: kagglehub's cache]"),
+    ] = None,
+) -> None:
+    """Fetch FER2013's pictures from Kaggle and print their folder.
+
+    Example: mien data download --output fer2013
+    """
+    from mien.data.download import download_fer2013  # noqa: PLC0415
+
+    folder = download_fer2013(output)
+    typer.echo(f"next: mien data prepare {folder}", err=True)
+    typer.echo(folder)
+
+
+@app.command()
+def prepare(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="fer2013.csv (.gz, or in a zip or tar), or pictures in folders named by "
+            "expression, or a zip of them, or a folder with one of these."
+        ),
+    ],
+    votes: Annotated[
+        Path | None,
+        typer.Option(help="fer2013new.csv with FER+ votes; 'auto' takes the one beside SOURCE."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Also write the data set to this .npz file.")
+    ] = None,
+) -> None:
+    """Read a data set, check it, keep it in the cache and show what is in it.
+
+    Example: mien data prepare fer2013.csv --votes fer2013new.csv
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from mien.data import prepare_dataset, save_dataset, verify_fer2013  # noqa: PLC0415
+    from mien.data.fer2013 import is_fer2013  # noqa: PLC0415
+
+    started = time.perf_counter()
+    votes_option = str(votes) if votes is not None else None
+    prepared = prepare_dataset(source, votes=votes_option)
+    seconds = time.perf_counter() - started
+    dataset = prepared.dataset
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(_counts_table(dataset, title=str(prepared.source)))
+    if is_fer2013(dataset):
+        for difference in verify_fer2013(dataset):
+            console.print(f"note: not as published: {difference}", markup=False)
+    if dataset.votes is not None:
+        console.print(f"FER+ votes: {len(dataset.votes):,} rows, matched by row")
+    if output is not None:
+        save_dataset(dataset, output)
+        console.print(f"written: {output}", markup=False)
+    how = "from the cache" if prepared.from_cache else "read"
+    console.print(f"{how} in {seconds:.2f} s; cached: {prepared.cache_file or 'no'}", markup=False)
+
+
+def _counts_table(dataset: "ExpressionDataset", *, title: str) -> "Table":
+    """Return a table of splits by classes with totals."""
+    from rich import box  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    # Narrow enough for 80 columns, which is also what rich takes a pipe to have.
+    table = Table(
+        title=escape(title),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("split", no_wrap=True)
+    for name in (*dataset.classes, "all"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows = {split: list(counts.values()) for split, counts in dataset.split_counts().items()}
+    rows = {split: counts for split, counts in rows.items() if sum(counts)}
+    rows["all"] = list(dataset.counts().values())
+    for split, counts in rows.items():
+        if split == "all":
+            table.add_section()
+        table.add_row(split, *(f"{count:,}" for count in (*counts, sum(counts))))
+    return table
