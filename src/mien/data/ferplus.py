@@ -7,6 +7,7 @@ https://arxiv.org/abs/1608.01041
 import csv
 import hashlib
 import io
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -57,17 +58,17 @@ def read_votes(path: Path) -> FerPlusVotes:
     header = [name.strip() for name in next(rows, [])]
     columns = [_find(name, header, path.name) for name in ("Usage", *FERPLUS_COLUMNS)]
     table = [row for row in rows if row]
-    pick = itemgetter(*columns)
+    usage, *counts = columns
     try:
-        picked = [pick(row) for row in table]
-        codes = [SPLITS.index(usage.strip()) for usage, *_ in picked]
-        votes = bytes(_COUNTS[count] for _, *counts in picked for count in counts)
+        codes = [SPLITS.index(row[usage].strip()) for row in table]
+        counted = chain.from_iterable(map(itemgetter(*counts), table))
+        votes = bytearray(map(_COUNTS.__getitem__, counted))
     except (ValueError, IndexError, KeyError):
         raise _first_error(table, columns, path.name) from None
     return FerPlusVotes(
         path.name,
         np.array(codes, np.uint8),
-        np.frombuffer(bytearray(votes), np.uint8).reshape(-1, len(FERPLUS_COLUMNS)),
+        np.frombuffer(votes, np.uint8).reshape(-1, len(FERPLUS_COLUMNS)),
         hashlib.sha256(data).hexdigest(),
     )
 

@@ -1,0 +1,107 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import mien.data.download
+from mien.cli import main
+from mien.data import read_dataset
+from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.synthetic import synthetic_faces
+
+Run = Callable[..., int]
+
+
+@pytest.fixture(autouse=True)
+def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def csv_file(tmp_path: Path) -> Path:
+    faces: ExpressionDataset = synthetic_faces(12)
+    lines = ["emotion,pixels,Usage"]
+    for image, label, code in zip(faces.images, faces.labels, faces.split_codes, strict=True):
+        lines.append(f"{label},{' '.join(map(str, image.ravel()))},{SPLITS[code]}")
+    path = tmp_path / "fer2013.csv"
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Call ``mien data`` as a shell does and return the exit code."""
+
+    def call(*arguments: str) -> int:
+        monkeypatch.setattr("sys.argv", ["mien", "data", *arguments])
+        try:
+            main()
+        except SystemExit as ended:
+            return int(ended.code or 0)
+        return 0
+
+    return call
+
+
+def test_prepare_shows_counts_notes_and_the_cache(
+    run: Run, csv_file: Path, cache_dir: Path, capsys: Any
+) -> None:
+    assert run("prepare", str(csv_file)) == 0
+    shown = capsys.readouterr().out
+    rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.split()}
+    assert rows["split"][:3] == ["angry", "disgust", "fear"]
+    assert rows["Training"] == ["2", "2", "2", "1", "1", "1", "1", "10"]
+    assert rows["all"][-1] == "12"
+    assert "note: not as published: Training has 10 images, 28,709 were published" in shown
+    assert f"cached: {cache_dir}" in shown
+    assert run("prepare", str(csv_file)) == 0
+    assert "from the cache in" in capsys.readouterr().out
+
+
+def test_prepare_writes_a_file(run: Run, csv_file: Path, tmp_path: Path, capsys: Any) -> None:
+    output = tmp_path / "out" / "faces.npz"
+    assert run("prepare", str(csv_file), "--output", str(output)) == 0
+    assert len(read_dataset(output)) == 12
+    assert f"written: {output}" in capsys.readouterr().out
+
+
+def test_pictures_of_ones_own_are_not_held_against_fer2013(
+    run: Run, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "faces" / "happy").mkdir(parents=True)
+    Image.new("RGB", (64, 64)).save(tmp_path / "faces" / "happy" / "me.png")
+    assert run("prepare", str(tmp_path / "faces")) == 0
+    assert "published" not in capsys.readouterr().out
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(run: Run, tmp_path: Path, capsys: Any) -> None:
+    assert run("prepare", str(tmp_path / "none.csv")) == 2
+    assert run("prepare", str(tmp_path)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 2
+    assert "none.csv: no such file or folder" in captured.err
+
+
+def test_download_without_a_network(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def offline(output: str | None) -> str:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(mien.data.download, "_fetch_from_kaggle", offline)
+    assert run("download") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no route to host" in line
+    assert "mien data prepare FOLDER" in line
+
+
+def test_download_prints_the_folder(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(mien.data.download, "_fetch_from_kaggle", lambda _: str(tmp_path))
+    assert run("download") == 0
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(tmp_path)
+    assert f"next: mien data prepare {tmp_path}" in captured.err

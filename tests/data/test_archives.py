@@ -1,0 +1,95 @@
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import mien.data.archives
+from mien.data.archives import open_tar, open_zip
+from mien.errors import DataError
+
+UNSAFE = ["../evil.csv", "/etc/evil.csv", "a/../../evil.csv", "..\\evil.csv", "C:\\evil.csv"]
+
+
+def make_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def make_tar(path: Path, members: list[tarfile.TarInfo], mode: str = "w:gz") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for member in members:
+            archive.addfile(member, io.BytesIO(bytes(member.size)))
+    return path
+
+
+def tar_member(name: str, size: int = 10, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size = size if kind == tarfile.REGTYPE else 0
+    member.type = kind
+    member.linkname = "/etc/passwd"
+    return member
+
+
+def names_in_zip(path: Path) -> list[str]:
+    with open_zip(path) as (_, members):
+        return list(members)
+
+
+def names_in_tar(path: Path, *, gzipped: bool = True) -> list[str]:
+    with open_tar(path, gzipped=gzipped) as files:
+        return [name for name, _ in files]
+
+
+def test_files_are_listed_without_folders(tmp_path: Path) -> None:
+    assert names_in_zip(make_zip(tmp_path / "a.zip", {"d/": b"", "d/x": b"1"})) == ["d/x"]
+    members = [tar_member("d", kind=tarfile.DIRTYPE), tar_member("d/x")]
+    assert names_in_tar(make_tar(tmp_path / "a.tar.gz", members)) == ["d/x"]
+    assert names_in_tar(make_tar(tmp_path / "a.tar", members, "w"), gzipped=False) == ["d/x"]
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_a_member_outside_the_archive_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"a.zip: refused, member .* points outside"):
+        names_in_zip(make_zip(tmp_path / "a.zip", {"good.csv": b"", name: b"1"}))
+    with pytest.raises(DataError, match=r"a.tar.gz: refused, member .* points outside"):
+        names_in_tar(make_tar(tmp_path / "a.tar.gz", [tar_member("good"), tar_member(name)]))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
+def test_a_link_or_device_in_a_tar_is_refused(tmp_path: Path, kind: bytes) -> None:
+    with pytest.raises(DataError, match="is a link or device"):
+        names_in_tar(make_tar(tmp_path / "a.tar.gz", [tar_member("fer2013.csv", kind=kind)]))
+
+
+def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("happy/a.png")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(DataError, match="is a link or device"):
+        names_in_zip(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.95])
+def test_a_truncated_archive_is_told(tmp_path: Path, kept: float) -> None:
+    paths = [
+        make_zip(tmp_path / "a.zip", {"x.csv": bytes(5000)}),
+        make_tar(tmp_path / "a.tar.gz", [tar_member("x.csv", 50_000)]),
+    ]
+    for path, names in zip(paths, (names_in_zip, names_in_tar), strict=True):
+        data = path.read_bytes()
+        path.write_bytes(data[: int(len(data) * kept)])
+        with pytest.raises(DataError, match="cut short or damaged"):
+            names(path)
+
+
+def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mien.data.archives, "MAX_MEMBERS", 2)
+    with pytest.raises(DataError, match="refused"):
+        names_in_zip(make_zip(tmp_path / "a.zip", {"a": b"", "b": b"", "c": b""}))
+    with pytest.raises(DataError, match="refused"):
+        names_in_tar(make_tar(tmp_path / "a.tgz", [tar_member(name) for name in "abc"]))

@@ -1,0 +1,74 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.data.dataset import ExpressionDataset
+from mien.data.ferplus import align_votes, read_votes
+from mien.errors import DataError
+
+VotesText = Callable[[ExpressionDataset], str]
+
+
+@pytest.fixture
+def votes_file(tmp_path: Path, dataset: ExpressionDataset, votes_text: VotesText) -> Path:
+    path = tmp_path / "fer2013new.csv"
+    path.write_text(votes_text(dataset))
+    return path
+
+
+def test_votes_are_matched_by_row(dataset: ExpressionDataset, votes_file: Path) -> None:
+    assert dataset.votes is not None
+    found = align_votes(dataset, read_votes(votes_file), source="fer2013.csv")
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, dataset.votes)
+
+
+def test_a_data_set_without_a_split_is_matched_split_by_split(
+    dataset: ExpressionDataset, votes_file: Path
+) -> None:
+    part = dataset.take(np.flatnonzero(dataset.split_codes != 1))
+    found = align_votes(part, read_votes(votes_file), source="fer2013.csv")
+    assert part.votes is not None
+    assert np.array_equal(found, part.votes)
+
+
+def test_other_counts_cannot_be_matched(dataset: ExpressionDataset, votes_file: Path) -> None:
+    votes = read_votes(votes_file)
+    with pytest.raises(DataError, match=r"32 Training rows but 31 in my.csv, so they cannot"):
+        align_votes(dataset.take(range(1, 40)), votes, source="my.csv")
+
+
+def test_another_order_is_found(dataset: ExpressionDataset, votes_file: Path) -> None:
+    codes = dataset.split_codes.copy()
+    codes[[5, 39]] = codes[[39, 5]]
+    with pytest.raises(DataError, match=r"row 6 is Training but PrivateTest in my.csv"):
+        align_votes(replace(dataset, split_codes=codes), read_votes(votes_file), source="my.csv")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("neutral", "neutrals", "no column 'neutral' among .*did you mean 'neutrals'"),
+        ("NF", "nothing", "no column 'NF'"),
+        ("fer0000003.png,", "fer0000003.png,x", "row 4: 'x.*' is not a count of votes"),
+        ("fer0000003.png,", "fer0000003.png,-", "row 4: '-.*' is not a count of votes"),
+        ("Training,fer0000003.png", "Test,fer0000003.png", "row 4: Usage 'Test' is none of"),
+        ("fer0000003.png,", "fer0000003.png\n", "row 4 has 2 columns, too few"),
+    ],
+)
+def test_a_malformed_file_names_the_place(
+    votes_file: Path, old: str, new: str, message: str
+) -> None:
+    text = votes_file.read_text()
+    assert old in text
+    votes_file.write_text(text.replace(old, new, 1))
+    with pytest.raises(DataError, match=f"fer2013new.csv: {message}"):
+        read_votes(votes_file)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"fer2013new.csv: cannot be read"):
+        read_votes(tmp_path / "fer2013new.csv")

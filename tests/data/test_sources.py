@@ -1,0 +1,228 @@
+import gzip
+import hashlib
+import io
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mien.data import load_dataset, load_fer2013, save_dataset
+from mien.data.dataset import ExpressionDataset
+from mien.data.fer2013 import FER2013_COUNTS
+from mien.errors import DataError
+
+CsvText = Callable[..., bytes]
+VotesText = Callable[[ExpressionDataset], str]
+WriteTree = Callable[[Path, dict[str, bytes]], Path]
+
+ICML = ("emotion", " Usage", " pixels")
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def tarred(files: dict[str, bytes], mode: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode) as archive:  # type: ignore[call-overload]
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Callable[[str, bytes], Path]:
+    def write(name: str, data: bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("fer2013.csv", lambda text: text()),
+        ("icml_face_data.csv", lambda text: text(ICML)),
+        ("fer2013.csv.gz", lambda text: gzip.compress(text())),
+        ("archive.zip", lambda text: zipped({"fer2013.csv": text(), "test.csv": b"pixels\n"})),
+        ("archive.zip", lambda text: zipped({"a/icml_face_data.csv": text(ICML), "b.csv": b""})),
+        ("archive.zip", lambda text: zipped({"faces.csv.gz": gzip.compress(text())})),
+        ("f.tar.gz", lambda text: tarred({"f/README": b"", "f/fer2013.csv": text()}, "w:gz")),
+        ("f.tgz", lambda text: tarred({"fer2013/fer2013.csv": text(), "f/x.bib": b""}, "w:gz")),
+        ("f.tar", lambda text: tarred({"fer2013.csv.gz": gzip.compress(text())}, "w")),
+    ],
+)
+def test_every_packing_of_the_csv(
+    put: Any, dataset: ExpressionDataset, csv_text: CsvText, name: str, pack: Any, assert_same: Any
+) -> None:
+    path = put(name, pack(csv_text))
+    for _ in range(2):  # read, then from the cache
+        found = load_dataset(path)
+        assert_same(found, dataset)
+        assert found.fingerprint == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_kaggle_images_in_a_folder_and_in_a_zip(
+    tmp_path: Path,
+    put: Any,
+    dataset: ExpressionDataset,
+    kaggle_images: dict[str, bytes],
+    write_tree: WriteTree,
+    assert_same: Any,
+) -> None:
+    assert_same(load_dataset(write_tree(tmp_path / "images", kaggle_images)), dataset)
+    inside = {f"archive/{name}": data for name, data in kaggle_images.items()}
+    inside |= {"__MACOSX/train/happy/._a.png": b"", "archive/train/happy/.DS_Store": b""}
+    assert_same(load_dataset(put("images.zip", zipped(inside))), dataset)
+
+
+def test_an_npz_of_our_own(tmp_path: Path, dataset: ExpressionDataset, assert_same: Any) -> None:
+    save_dataset(dataset, tmp_path / "faces")
+    found = load_dataset(tmp_path / "faces")
+    assert_same(found, dataset)
+    assert found.votes is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.zip", zipped({}), "a.zip: no fer2013.csv and no pictures, but nothing"),
+        ("a.zip", zipped({"f.tar.gz": b""}), r"but f.tar.gz; if that is an archive, unpack it"),
+        ("a.zip", zipped({"happy/a.png": b"x"}), r"a.zip: happy/a.png: not a readable picture"),
+        ("a.zip", zipped({"x/fer2013.csv": b"a,b\n1,2\n"}), r"a.zip: x/fer2013.csv: no column"),
+        ("a.zip", zipped({"../fer2013.csv": b"x"}), "refused, member '../fer2013.csv' points"),
+        ("a.tar.gz", tarred({"happy/a.png": b""}, "w:gz"), "no fer2013.csv but happy/a.png"),
+        ("a.tgz", tarred({"../fer2013.csv": b"x"}, "w:gz"), "refused, member '../fer2013.csv'"),
+        ("a.zip", b"PK\3\4 and no more", "a.zip: the archive is cut short or damaged"),
+    ],
+)
+def test_what_cannot_be_read_is_told(put: Any, name: str, data: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        load_dataset(put(name, data))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unsafe_member_after_the_csv_is_refused(put: Any, csv_text: CsvText) -> None:
+    data = tarred({"fer2013.csv": csv_text(), "../evil": b"x"}, "w:gz")
+    with pytest.raises(DataError, match="points outside"):
+        load_dataset(put("f.tar.gz", data))
+
+
+@pytest.mark.parametrize("pack", [zipped, lambda f: tarred(f, "w:gz")])
+@pytest.mark.parametrize("kept", [0.3, 0.9])
+def test_a_truncated_archive_leaves_nothing(
+    put: Any, csv_text: CsvText, cache_dir: Path, pack: Any, kept: float
+) -> None:
+    data = pack({"fer2013.csv": csv_text()})
+    with pytest.raises(DataError, match="cut short or damaged"):
+        load_dataset(put("fer2013.bin", data[: int(len(data) * kept)]))
+    assert list(cache_dir.rglob("*.npz")) == []
+
+
+def test_a_damaged_member_of_a_zip_is_told(put: Any, csv_text: CsvText) -> None:
+    data = bytearray(zipped({"fer2013.csv": csv_text()}))
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(DataError, match=r"a.zip: "):
+        load_dataset(put("a.zip", bytes(data)))
+
+
+def test_an_encrypted_zip_is_told(put: Any, csv_text: CsvText) -> None:
+    data = bytearray(zipped({"fer2013.csv": csv_text()}))
+    for signature, flags in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
+        data[data.index(signature) + flags] |= 1
+    with pytest.raises(DataError, match=r"cannot be unpacked: .*encrypted"):
+        load_dataset(put("a.zip", bytes(data)))
+
+
+def test_votes_by_path_and_beside_the_csv(
+    put: Any, dataset: ExpressionDataset, csv_text: CsvText, votes_text: VotesText
+) -> None:
+    path = put("fer2013.csv", csv_text())
+    assert load_dataset(path, votes="auto").votes is None
+    votes_path = put("fer2013new.csv", votes_text(dataset).encode())
+    plain = load_dataset(path)
+    for votes in ("auto", votes_path):
+        for source in (path, path.parent):
+            found = load_dataset(source, votes=votes)
+            assert np.array_equal(found.votes, dataset.votes)  # type: ignore[arg-type]
+            assert found.fingerprint != plain.fingerprint
+    assert plain.votes is None
+
+
+def test_votes_need_the_csv(
+    tmp_path: Path, put: Any, dataset: ExpressionDataset, kaggle_images: Any, votes_text: VotesText
+) -> None:
+    votes_path = put("fer2013new.csv", votes_text(dataset).encode())
+    images = put("images.zip", zipped(kaggle_images))
+    with pytest.raises(DataError, match=r"so they need fer2013.csv, and images.zip holds pictures"):
+        load_dataset(images, votes=votes_path)
+
+
+def test_fer2013_by_the_environment(
+    put: Any, csv_text: CsvText, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.delenv("MIEN_FER2013", raising=False)
+    with pytest.raises(DataError, match=r"\$MIEN_FER2013 is not set"):
+        load_fer2013()
+    monkeypatch.setenv("MIEN_FER2013", str(put("fer2013.csv", csv_text())))
+    assert len(load_fer2013()) == 40
+    assert "Training has 32 images, 28,709 were published: angry 5 instead of 3,995" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def real_path() -> Path:
+    path = os.environ.get("MIEN_FER2013")
+    if not path:
+        pytest.skip("$MIEN_FER2013 is not set")
+    return Path(path)
+
+
+def beside(path: Path, pattern: str) -> Path:
+    found = sorted((path if path.is_dir() else path.parent).glob(pattern))
+    if not found:
+        pytest.skip(f"no {pattern} beside $MIEN_FER2013")
+    return found[0]
+
+
+@pytest.mark.real_data
+def test_the_real_counts_are_the_published_ones(real_path: Path) -> None:
+    found = load_fer2013(real_path)
+    assert {"Training", "PublicTest"} <= set(found.splits)
+    for split in found.splits:
+        assert tuple(found.split(split).counts().values()) == FER2013_COUNTS[split]
+    assert load_fer2013(real_path).fingerprint == found.fingerprint
+
+
+@pytest.mark.real_data
+def test_the_real_votes_are_of_ten_people(real_path: Path) -> None:
+    beside(real_path, "fer2013new.csv")
+    votes = load_fer2013(real_path, votes="auto").votes
+    assert votes is not None
+    assert set(np.unique(votes.sum(axis=1))) <= {8, 9, 10}
+
+
+@pytest.mark.real_data
+def test_the_real_pictures_are_those_of_the_csv(real_path: Path) -> None:
+    """No name joins the two, so each picture is paired with its nearest row of the same class."""
+    pictures = load_fer2013(beside(real_path, "*.zip")).split("PublicTest")
+    rows = load_fer2013(beside(real_path, "fer2013.csv*")).split("PublicTest")
+    assert pictures.counts() == rows.counts()
+    disgust = rows.classes.index("disgust")
+    first = pictures.images[pictures.labels == disgust].reshape(56, -1).astype(np.float64)
+    second = rows.images[rows.labels == disgust].reshape(56, -1).astype(np.float64)
+    rms = np.sqrt(((first[:, None] - second[None]) ** 2).mean(axis=2)).min(axis=1)
+    assert np.median(rms) == pytest.approx(1.7, abs=0.4)
+    assert rms.max() < 6
