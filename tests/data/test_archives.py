@@ -89,7 +89,15 @@ def test_a_truncated_archive_is_told(tmp_path: Path, kept: float) -> None:
 
 def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mien.data.archives, "MAX_MEMBERS", 2)
-    with pytest.raises(DataError, match="refused"):
+    with pytest.raises(DataError, match="refused, it has more than 2 members"):
         names_in_zip(make_zip(tmp_path / "a.zip", {"a": b"", "b": b"", "c": b""}))
-    with pytest.raises(DataError, match="refused"):
+    with pytest.raises(DataError, match="refused, it has more than 2 members"):
         names_in_tar(make_tar(tmp_path / "a.tgz", [tar_member(name) for name in "abc"]))
+
+
+def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mien.data.archives, "MAX_BYTES", 1000)
+    with pytest.raises(DataError, match="refused, it would unpack to more than"):
+        names_in_zip(make_zip(tmp_path / "a.zip", {"a": bytes(600), "b": bytes(600)}))
+    with pytest.raises(DataError, match="refused, it would unpack to more than"):
+        names_in_tar(make_tar(tmp_path / "a.tgz", [tar_member("a", 2000)]))

@@ -15,6 +15,8 @@ from mien.errors import DataError
 
 #: Ten times the pictures of FER2013; beyond it an archive is a mistake or an attack.
 MAX_MEMBERS: Final = 400_000
+#: As unpacked; FER2013 with everything that Kaggle packs beside it has under 1 GiB.
+MAX_BYTES: Final = 8 << 30
 
 
 @contextmanager
@@ -53,10 +55,7 @@ def open_zip(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.Zi
     """
     with plain_errors(path.name), zipfile.ZipFile(path) as archive:
         members = archive.infolist()
-        if len(members) > MAX_MEMBERS:
-            raise DataError(
-                f"{path.name}: {len(members):,} members, more than {MAX_MEMBERS:,} are refused"
-            )
+        _check_size(len(members), sum(member.file_size for member in members), path.name)
         for member in members:
             link = stat.S_ISLNK(member.external_attr >> 16)
             check_member(member.filename, source=path.name, link=link)
@@ -80,13 +79,21 @@ def open_tar(path: Path, *, gzipped: bool) -> Iterator[Iterator[tuple[str, IO[by
 
 
 def _tar_files(archive: tarfile.TarFile, source: str) -> Iterator[tuple[str, IO[bytes]]]:
-    for position, member in enumerate(archive):
-        if position >= MAX_MEMBERS:
-            raise DataError(f"{source}: more than {MAX_MEMBERS:,} members are refused")
+    size = 0
+    for count, member in enumerate(archive, start=1):
+        size += member.size
+        _check_size(count, size, source)
         check_member(member.name, source=source, link=not (member.isfile() or member.isdir()))
         file = archive.extractfile(member)
         if file is not None:
             yield member.name, file
+
+
+def _check_size(count: int, size: int, source: str) -> None:
+    if count > MAX_MEMBERS:
+        raise DataError(f"{source}: refused, it has more than {MAX_MEMBERS:,} members")
+    if size > MAX_BYTES:
+        raise DataError(f"{source}: refused, it would unpack to more than {MAX_BYTES >> 30} GiB")
 
 
 def check_member(name: str, *, source: str, link: bool) -> None:
