@@ -57,7 +57,7 @@ class Analyzer:
         *,
         detector: Detector | None = None,
         min_face: int | None = None,
-        batch_size: int = 64,
+        batch_size: int = 32,
         threads: int = 0,
     ) -> None:
         if detector is not None and min_face is not None:
@@ -178,7 +178,7 @@ class Analyzer:
     def _classify(self, waiting: list[_Framed]) -> list[FrameResult]:
         """Classify the faces of several pictures together."""
         crops = [crop for framed in waiting for crop in framed.crops_gray]
-        rows = iter(self.classifier.classify(np.stack(crops)).tolist() if crops else ())
+        rows = iter(_seven_digits(self.classifier.classify(np.stack(crops))) if crops else ())
         return [
             FrameResult(
                 source=framed.source,
@@ -265,6 +265,12 @@ def _tell(source: str, error: MediaError, on_error: OnError | None) -> None:
     on_error(source, error)
 
 
+def _seven_digits(probabilities: npt.NDArray[np.float32]) -> list[list[float]]:
+    """Return rows of Python numbers with the digits that float32 holds, and no more to print."""
+    rows: list[list[float]] = probabilities.astype(np.float64).round(7).tolist()
+    return rows
+
+
 def _face(found: Detections, index: int, probabilities: Probabilities) -> Face:
     """Return one detection as a result, in hundredths of a pixel."""
     left, top, right, bottom = found.boxes_xyxy[index].astype(float).round(2).tolist()
@@ -274,7 +280,7 @@ def _face(found: Detections, index: int, probabilities: Probabilities) -> Face:
         landmarks = tuple((x, y) for x, y in points)
     return Face(
         box_xyxy=(left, top, right, bottom),
-        score=float(found.scores[index]),
+        score=round(float(found.scores[index]), 7),
         landmarks=landmarks,
         probabilities=probabilities,
     )

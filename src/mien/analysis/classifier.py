@@ -42,7 +42,7 @@ class ExpressionClassifier:
     """
 
     def __init__(
-        self, path: str | Path | None = None, *, batch_size: int = 64, threads: int = 0
+        self, path: str | Path | None = None, *, batch_size: int = 32, threads: int = 0
     ) -> None:
         if not 1 <= batch_size <= _MAX_BATCH:
             raise ValueError(f"batch_size must be 1 to {_MAX_BATCH}, got {batch_size}")

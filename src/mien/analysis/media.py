@@ -159,6 +159,7 @@ def _decode(file: Any, name: str) -> npt.NDArray[np.uint8]:
     with _told_as_media_error(name), warnings.catch_warnings():
         # Pillow warns from 89 megapixels on; the limit here is checked in _to_rgb.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", message="Corrupt EXIF data")
         with Image.open(file) as image:
             return _to_rgb(image, name)
 

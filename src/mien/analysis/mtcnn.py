@@ -15,8 +15,7 @@ from PIL import Image
 
 from mien.analysis.boxes import shift_edges, square, suppress
 from mien.analysis.detector import Detections
-from mien.analysis.mtcnn_graphs import Network, load_graph
-from mien.analysis.sessions import open_session
+from mien.analysis.mtcnn_graphs import open_network
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -67,9 +66,9 @@ class MtcnnDetector:
             raise ValueError(f"thresholds must be between 0 and 1, got {thresholds}")
         self.min_face = min_face
         self.thresholds = thresholds
-        self._pnet = _open("pnet", threads)
-        self._rnet = _open("rnet", threads)
-        self._onet = _open("onet", threads)
+        self._pnet = open_network("pnet", threads=threads)
+        self._rnet = open_network("rnet", threads=threads)
+        self._onet = open_network("onet", threads=threads)
 
     def __repr__(self) -> str:
         return f"MtcnnDetector(min_face={self.min_face}, thresholds={self.thresholds})"
@@ -143,10 +142,6 @@ class MtcnnDetector:
         return Detections(boxes[kept], scores[kept], landmarks[kept])
 
 
-def _open(network: Network, threads: int) -> "InferenceSession":
-    return open_session(load_graph(network), threads=threads)
-
-
 def _run_batches(session: "InferenceSession", cuts: npt.NDArray[np.uint8]) -> list[Array]:
     batches = [
         session.run(None, {"images_rgb": cuts[start : start + _BATCH]})
@@ -160,7 +155,8 @@ def _cut(pictures: list[Image.Image], boxes: Array, side: int) -> npt.NDArray[np
 
     Args:
         pictures: The picture, then smaller ones of it. Each box is cut from the smallest that has
-            the pixels for it, which makes large boxes as cheap as small ones.
+            twice the pixels it needs, which makes large boxes as cheap as small ones. (With
+            only as many, 3 % fewer of FER2013's faces were found.)
         boxes: ``(N, 4)`` in pixels of the first picture.
         side: Side of a cut in pixels.
 
@@ -172,7 +168,7 @@ def _cut(pictures: list[Image.Image], boxes: Array, side: int) -> npt.NDArray[np
     scales = np.array([picture.width for picture in pictures]) / pictures[0].width
     sides = np.maximum(boxes[:, 2] - boxes[:, 0], 1e-3)
     # Scales fall, so the last one that leaves enough pixels is their count, less one.
-    levels = np.maximum((sides[:, None] * scales >= side).sum(axis=1) - 1, 0)
+    levels = np.maximum((sides[:, None] * scales >= 2 * side).sum(axis=1) - 1, 0)
     sizes_wh = np.array([picture.size for picture in pictures], np.float32)
     factors = np.tile(sizes_wh[levels] / sizes_wh[0], 2)
     inside = np.clip(boxes * factors, 0, np.tile(sizes_wh[levels], 2))
@@ -183,6 +179,6 @@ def _cut(pictures: list[Image.Image], boxes: Array, side: int) -> npt.NDArray[np
         if right > left and bottom > top:
             size_wh = (right - left, bottom - top)
             cut[top:bottom, left:right] = pictures[level].resize(
-                size_wh, Image.Resampling.BILINEAR, tuple(box), reducing_gap=2.0
+                size_wh, Image.Resampling.BOX, tuple(box), reducing_gap=2.0
             )
     return cuts

@@ -15,13 +15,17 @@ import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from mien.analysis.sessions import open_session
 from mien.cache import atomic_write, cache_folder
 from mien.errors import ModelError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 logger = logging.getLogger(__name__)
 
@@ -63,28 +67,36 @@ _FLATTENED_SIDE: Final[Mapping[Network, int]] = MappingProxyType({"rnet": 3, "on
 Array = npt.NDArray[np.float32]
 
 
-def load_graph(network: Network) -> bytes:
-    """Return a network as a serialised ONNX model, from the cache where it is there.
+def open_network(network: Network, *, threads: int = 0) -> "InferenceSession":
+    """Open a network, whose graph comes from the cache where it is there.
 
     All three take ``images_rgb``, uint8 ``(N, H, W, 3)``, and return ``scores`` (probability of a
     face), ``offsets`` (of the four box edges, in box sides) and, O-Net alone, ``landmarks`` (five
     x, then five y, in box sides). P-Net's results are maps, ``(N, 1, h, w)`` and ``(N, 4, h, w)``;
     those of R-Net (24 × 24 input) and O-Net (48 × 48) are ``(N, 1)``, ``(N, 4)`` and ``(N, 10)``.
 
+    Args:
+        network: Which of the three.
+        threads: Processor threads; 0 for as many as there are cores.
+
     Raises:
         ModelError: The ``mtcnn`` wheel is missing or its weights are not those expected.
     """
     path = cached_path(network)
     try:
-        return path.read_bytes()
+        return open_session(path.read_bytes(), threads=threads)
     except OSError:
-        model = build_graph(network)
+        logger.info("%s is built anew", path.name)
+    except Exception as error:
+        # onnxruntime raises a class of its own for each kind of damage, with no common root.
+        logger.info("%s is damaged and built anew: %s", path, error)
+    model = build_graph(network)
     try:
         with atomic_write(path) as temporary:
             temporary.write_bytes(model)
     except OSError as error:
         logger.info("%s is not cached: %s", path.name, error)
-    return model
+    return open_session(model, threads=threads)
 
 
 def cached_path(network: Network) -> Path:
@@ -94,7 +106,11 @@ def cached_path(network: Network) -> Path:
 
 
 def build_graph(network: Network) -> bytes:
-    """Build a network from the wheel's weights; see :func:`load_graph`."""
+    """Build a network from the wheel's weights, as a serialised ONNX model.
+
+    Raises:
+        ModelError: The ``mtcnn`` wheel is missing or its weights are not those expected.
+    """
     # onnx takes a quarter of a second to import, and is needed only once a machine.
     from onnx import TensorProto, checker, helper  # noqa: PLC0415
 

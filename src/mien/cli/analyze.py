@@ -165,7 +165,7 @@ class _Table:
 
     def finish(self) -> None:
         """Print the table, since its columns' widths are only known now."""
-        console = Console()
+        console = Console(highlight=False)
         console.print(self._table)
         if self._pictures != 1:
             console.print(f"{self._pictures} pictures, {self._faces} faces", style="dim")

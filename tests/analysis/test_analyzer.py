@@ -1,0 +1,184 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from mien.analysis import analyzer as analyzer_module
+from mien.analysis.analyzer import Analyzer, analyze
+from mien.analysis.detector import Detections, WholeImageDetector
+from mien.errors import MediaError, ModelError
+from mien.expressions import EXPRESSIONS
+from mien.results import FrameResult
+
+ImageRgb = npt.NDArray[np.uint8]
+
+
+class FixedDetector:
+    """Finds faces at given boxes, whatever the picture."""
+
+    def __init__(self, *boxes: tuple[float, float, float, float]) -> None:
+        self.boxes = np.array(boxes, np.float32).reshape(-1, 4)
+
+    def detect(self, image_rgb: ImageRgb) -> Detections:
+        assert image_rgb.shape[2] == 3
+        points = np.zeros((len(self.boxes), 5, 2), np.float32)
+        return Detections(self.boxes, np.full(len(self.boxes), 0.9, np.float32), points)
+
+
+def values(result: FrameResult) -> npt.NDArray[np.float64]:
+    assert result.probabilities is not None
+    return np.array(list(result.probabilities.values()))
+
+
+def test_reads_a_real_face(analyzer: Analyzer, astronaut_rgb: ImageRgb) -> None:
+    result = analyzer.analyze(astronaut_rgb, colour="rgb")
+    assert (result.source, result.size_wh) == ("array", (512, 512))
+    face = result.faces[0]
+    assert face.expression in EXPRESSIONS
+    assert sum(face.probabilities.values()) == pytest.approx(1, abs=1e-6)
+    assert face.score > 0.99
+    assert face.landmarks is not None
+    np.testing.assert_allclose(face.landmarks[0], (204, 101), atol=4)
+    assert [face.area for face in result.faces] == sorted(
+        (face.area for face in result.faces), reverse=True
+    )
+
+
+def test_the_way_a_picture_comes_makes_no_difference(
+    analyzer: Analyzer, astronaut_rgb: ImageRgb, tmp_path: Path
+) -> None:
+    image = Image.fromarray(astronaut_rgb)
+    image.save(tmp_path / "face.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    faces = analyzer.analyze(astronaut_rgb, colour="rgb").faces
+    for source in (tmp_path / "face.png", tmp_path / "turned.png", image):
+        assert analyzer.analyze(source).faces == faces
+    bgr = np.ascontiguousarray(astronaut_rgb[:, :, ::-1])
+    assert analyzer.analyze(bgr, colour="bgr").faces == faces
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "16 bits", "animated"])
+def test_every_format_gives_the_same_face(
+    analyzer: Analyzer, astronaut_rgb: ImageRgb, tmp_path: Path, mode: str
+) -> None:
+    image = Image.fromarray(astronaut_rgb)
+    path = tmp_path / "face.tif"
+    if mode == "16 bits":
+        Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).save(path)
+    elif mode == "animated":
+        path = tmp_path / "face.gif"
+        image.save(path, save_all=True, append_images=[Image.new("RGB", image.size)])
+    else:
+        image.convert(mode).save(path)
+    result = analyzer.analyze(path)
+    near = analyzer.analyze(image)
+    np.testing.assert_allclose(result.faces[0].box_xyxy, near.faces[0].box_xyxy, atol=8)
+    np.testing.assert_allclose(values(result), values(near), atol=0.15)
+
+
+def test_a_turned_head_reads_as_an_upright_one(analyzer: Analyzer, astronaut_rgb: ImageRgb) -> None:
+    turned = Image.fromarray(astronaut_rgb).rotate(25, Image.Resampling.BICUBIC)
+    upright = values(analyzer.analyze(astronaut_rgb, colour="rgb"))
+    np.testing.assert_allclose(values(analyzer.analyze(turned)), upright, atol=0.2)
+
+
+def test_no_face_is_an_empty_result(analyzer: Analyzer) -> None:
+    result = analyzer.analyze(np.zeros((90, 120), np.uint8))
+    assert result == FrameResult(source="array", size_wh=(120, 90))
+
+
+def test_faces_come_largest_first_and_bad_points_fall_back_to_the_box(tiny_model: Path) -> None:
+    detector = FixedDetector((0, 0, 10, 10), (20, 20, 50, 60), (-30, 5, -10, 20))
+    result = Analyzer(tiny_model, detector=detector).analyze(np.zeros((64, 64), np.uint8))
+    assert [face.area for face in result.faces] == [1200, 300, 100]
+
+
+def test_whole_image_reads_a_ready_crop(analyzer: Analyzer) -> None:
+    crops = np.random.default_rng(0).integers(0, 255, (3, 48, 48)).astype(np.uint8)
+    expected = analyzer.classify(crops)
+    for crop, row in zip(crops, expected, strict=True):
+        result = analyzer.analyze(crop, whole_image=True)
+        assert result.faces[0].box_xyxy == (0, 0, 48, 48)
+        assert (result.faces[0].score, result.faces[0].landmarks) == (1, None)
+        np.testing.assert_allclose(values(result), row, atol=1e-6)
+
+
+def test_many_are_as_one_by_one(
+    tiny_model: Path, analyzer: Analyzer, astronaut_rgb: ImageRgb
+) -> None:
+    pictures = [astronaut_rgb[top:, 100:] for top in (0, 20, 40)]
+    pictures.insert(1, np.zeros((64, 64, 3), np.uint8))
+    for batch_size in (1, 3, 64):
+        many = Analyzer(tiny_model, batch_size=batch_size, threads=1)
+        results = list(many.analyze_many(pictures, colour="rgb"))
+        assert [result.source for result in results] == [f"array {n}" for n in range(4)]
+        for picture, result in zip(pictures, results, strict=True):
+            single = analyzer.analyze(np.ascontiguousarray(picture), colour="rgb")
+            assert len(single.faces) == len(result.faces)
+            if single.faces:
+                assert single.faces[0].box_xyxy == result.faces[0].box_xyxy
+                np.testing.assert_allclose(values(result), values(single), atol=1e-6)
+
+
+def test_many_are_read_as_results_are_taken(tiny_model: Path) -> None:
+    taken: list[int] = []
+
+    def pictures() -> object:
+        for number in range(100):
+            taken.append(number)
+            yield np.zeros((48, 48), np.uint8)
+
+    many = Analyzer(tiny_model, batch_size=4)
+    next(iter(many.analyze_many(pictures(), whole_image=True)))  # type: ignore[arg-type]
+    assert len(taken) == 4
+
+
+def test_a_folder_with_a_damaged_picture(analyzer: Analyzer, tmp_path: Path) -> None:
+    Image.new("RGB", (30, 30)).save(tmp_path / "b.png")
+    (tmp_path / "a.png").write_bytes(b"damaged")
+    with pytest.raises(MediaError, match=r"a\.png"):
+        list(analyzer.analyze_many(tmp_path))
+    failed: list[str] = []
+    results = list(
+        analyzer.analyze_many(
+            [tmp_path, tmp_path / "none.png"], on_error=lambda source, _: failed.append(source)
+        )
+    )
+    assert [Path(result.source).name for result in results] == ["b.png"]
+    assert [Path(source).name for source in failed] == ["a.png", "none.png"]
+
+
+def test_settings_that_contradict_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="min_face"):
+        Analyzer(tiny_model, detector=WholeImageDetector(), min_face=40)
+    with pytest.raises(ModelError, match="no model"):
+        Analyzer(tmp_path / "none.onnx")
+
+
+def test_one_line_keeps_its_analyzer(tiny_model: Path, astronaut_rgb: ImageRgb) -> None:
+    first = analyze(astronaut_rgb, colour="rgb", model=tiny_model)
+    assert first == analyze(astronaut_rgb, colour="rgb", model=tiny_model)
+    assert analyzer_module._shared_analyzer.cache_info().hits >= 1
+
+
+def test_analysis_loads_neither_torch_nor_what_builds_graphs(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (60, 60)).save(tmp_path / "a.png")
+    code = (
+        "import sys; from mien.analysis.analyzer import Analyzer; "
+        "a = Analyzer(sys.argv[1]); a.analyze(sys.argv[2]); "
+        "print(sorted({'torch', 'cv2', 'onnx', 'joblib', 'mtcnn', 'rich'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(tiny_model), str(tmp_path / "a.png")]
+    environment = {**os.environ, "MIEN_CACHE": str(tmp_path)}
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    again = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+    assert again.stdout == "[]\n"

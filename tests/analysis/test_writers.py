@@ -1,0 +1,65 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from mien.analysis.writers import CsvWriter, JsonWriter, open_writer
+from mien.errors import MediaError
+from mien.results import Face, FrameResult, Probabilities
+
+CLASSES = ("happy", "sad")
+FACE = Face(
+    box_xyxy=(1.0, 2.0, 3.0, 4.0),
+    score=0.5,
+    landmarks=None,
+    probabilities=Probabilities(CLASSES, (0.75, 0.25)),
+)
+RESULTS = [
+    FrameResult(source='fête, "a".jpg', size_wh=(8, 9), faces=(FACE, FACE)),
+    FrameResult(source="none.jpg", size_wh=(8, 9)),
+]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_json_is_one_array(count: int) -> None:
+    stream = io.StringIO()
+    writer = JsonWriter(stream)
+    for result in RESULTS[:count]:
+        writer.write(result)
+    writer.finish()
+    assert json.loads(stream.getvalue()) == [result.to_dict() for result in RESULTS[:count]]
+
+
+def test_csv_has_a_row_a_face_and_one_for_a_picture_without() -> None:
+    stream = io.StringIO()
+    writer = CsvWriter(stream, CLASSES)
+    for result in RESULTS:
+        writer.write(result)
+    writer.finish()
+    rows = list(csv.DictReader(io.StringIO(stream.getvalue())))
+    assert [row["source"] for row in rows] == ['fête, "a".jpg'] * 2 + ["none.jpg"]
+    assert [row["face"] for row in rows] == ["0", "1", ""]
+    assert (rows[0]["happy"], rows[2]["happy"]) == ("0.75", "")
+
+
+def test_a_file_appears_only_when_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "out.json"
+    with pytest.raises(AttributeError), open_writer(path, CLASSES) as writer:
+        writer.write(None)  # type: ignore[arg-type]
+    assert list(path.parent.iterdir()) == []
+    with open_writer(path, CLASSES) as writer:
+        writer.finish()
+    assert path.read_text() == "[]\n"
+
+
+def test_other_suffixes_and_places_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=r"\.json or \.csv"), open_writer(tmp_path / "a.xml", ()):
+        pass
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(MediaError, match="cannot be written"),
+        open_writer(tmp_path / "file" / "a.csv", ()),
+    ):
+        pass

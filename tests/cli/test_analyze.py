@@ -1,0 +1,195 @@
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from typer.testing import CliRunner
+
+from mien.cli import analyze as command
+from mien.cli.app import app, main
+from mien.expressions import EXPRESSIONS
+from mien.metadata import ModelMetadata
+from mien.preprocess import FER2013_CROP
+
+
+@pytest.fixture(scope="session")
+def sad_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that finds everybody sad."""
+    bias = np.eye(7, dtype=np.float32)[EXPRESSIONS.index("sad")] * 3
+    constants = [
+        numpy_helper.from_array(np.zeros((2304, 7), np.float32), "weights"),
+        numpy_helper.from_array(bias, "bias"),
+    ]
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weights", "bias"], ["logits"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 1, 48, 48])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 7])
+    graph = helper.make_graph(nodes, "sad", [image], [logits], constants)
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, ir_version=8, opset_imports=opset)
+    facts = ModelMetadata(
+        name="sad",
+        classes=EXPRESSIONS,
+        input_size=48,
+        mean=0.5,
+        std=0.25,
+        colour="gray",
+        crop=FER2013_CROP,
+        version="0",
+    )
+    helper.set_model_props(model, facts.to_strings())
+    path = tmp_path_factory.mktemp("model") / "sad.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pictures of a face and one without, in two folders."""
+    photos = tmp_path / "photos"
+    (photos / "more").mkdir(parents=True)
+    astronaut = Image.fromarray(skimage.data.astronaut()[:300, 100:400])
+    astronaut.save(photos / "face.png")
+    astronaut.save(photos / "more" / "face.png")
+    Image.new("RGB", (80, 60)).save(photos / "nobody.png")
+    return photos
+
+
+class Called:
+    """What a call of the command gave."""
+
+    def __init__(self, *arguments: Any) -> None:
+        result = CliRunner().invoke(app, ["analyze", *map(str, arguments)])
+        self.code = result.exit_code
+        self.out = result.stdout
+        self.error = result.stderr
+        self.exception = result.exception
+
+
+def test_piped_output_is_json(folder: Path, sad_model: Path) -> None:
+    called = Called(folder, "--model", sad_model)
+    results = json.loads(called.out)
+    assert (called.code, called.error) == (0, "")
+    assert [Path(result["source"]).name for result in results] == [
+        "face.png",
+        "face.png",
+        "nobody.png",
+    ]
+    assert [len(result["faces"]) for result in results] == [1, 1, 0]
+    assert results[0]["faces"][0]["expression"] == "sad"
+    assert Called(folder, "--model", sad_model, "--json").out == called.out
+
+
+def test_csv_has_a_header_and_a_row_for_each_face(folder: Path, sad_model: Path) -> None:
+    called = Called(folder, "--model", sad_model, "--csv")
+    rows = list(csv.DictReader(io.StringIO(called.out)))
+    assert [row["expression"] for row in rows] == ["sad", "sad", ""]
+    assert set(EXPRESSIONS) < set(rows[0])
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv"])
+def test_output_goes_to_a_file(folder: Path, sad_model: Path, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out.{suffix}"
+    called = Called(folder, "--model", sad_model, "--output", path)
+    assert (called.code, called.out) == (0, "")
+    assert path.read_text() == Called(folder, "--model", sad_model, f"--{suffix}").out
+
+
+def test_annotated_pictures_have_names_of_their_own(
+    folder: Path, sad_model: Path, tmp_path: Path
+) -> None:
+    Called(folder, "--model", sad_model, "--annotate", tmp_path / "seen")
+    names = sorted(path.name for path in (tmp_path / "seen").iterdir())
+    assert names == ["face-2.jpg", "face.jpg", "nobody.jpg"]
+    with Image.open(tmp_path / "seen" / "face.jpg") as image:
+        assert image.size == (300, 300)
+
+
+def test_annotating_never_writes_over_a_source(folder: Path, sad_model: Path) -> None:
+    photo = folder / "photo.jpg"
+    Image.open(folder / "face.png").save(photo)
+    before = photo.read_bytes()
+    Called(photo, "--model", sad_model, "--annotate", folder)
+    assert photo.read_bytes() == before
+    assert (folder / "photo-2.jpg").exists()
+
+
+def test_a_damaged_picture_is_told_and_the_rest_is_read(folder: Path, sad_model: Path) -> None:
+    (folder / "damaged.jpg").write_bytes(b"\xff\xd8\xff damaged")
+    called = Called(folder, "--model", sad_model)
+    assert called.code == command.SOME_FAILED
+    assert len(json.loads(called.out)) == 3
+    assert called.error.count("\n") == 1
+    assert "damaged.jpg" in called.error
+
+
+def test_whole_image_reads_ready_crops(folder: Path, sad_model: Path) -> None:
+    results = json.loads(Called(folder, "--model", sad_model, "--whole-image").out)
+    assert [result["faces"][0]["score"] for result in results] == [1, 1, 1]
+
+
+def test_a_table_for_people(
+    folder: Path, sad_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
+    command.analyze([str(folder)], model=sad_model)
+    shown = capsys.readouterr().out
+    assert "sad" in shown
+    assert "77%" in shown
+    assert "no face found" in shown
+    assert "3 pictures, 2 faces" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["none.jpg"], "no such file"),
+        (["https://example.org/a.jpg"], "download it first"),
+        (["*.jpg"], "no picture matches"),
+        (["face.png", "--output", "out.xml"], ".json or .csv"),
+        (["face.png", "--model", "none.onnx"], "no model"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+    arguments: list[str],
+    reason: str,
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["mien", "analyze", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    error = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("wrong", [["--json", "--csv"], ["--min-face", "3"], ["--nonsense"]])
+def test_a_wrong_call_is_exit_code_2(folder: Path, wrong: list[str]) -> None:
+    assert Called(folder, *wrong).code == 2
+
+
+def test_as_a_program(folder: Path, sad_model: Path) -> None:
+    code = "from mien.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "analyze", str(folder), "--model", str(sad_model), "--csv"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.count("\n") == 4
+    assert done.stderr == ""

@@ -1,0 +1,56 @@
+import json
+import pickle
+
+import pytest
+
+from mien.results import Face, FrameResult, Probabilities
+
+HAPPY = Probabilities(("happy", "sad"), (0.75, 0.25))
+POINTS = ((1.0, 1.0), (3.0, 1.0), (2.0, 2.0), (1.0, 3.0), (3.0, 3.0))
+FACE = Face(box_xyxy=(0.0, 0.0, 4.0, 5.0), score=0.9, landmarks=POINTS, probabilities=HAPPY)
+
+
+def test_probabilities_are_a_mapping_in_class_order() -> None:
+    assert list(HAPPY) == ["happy", "sad"]
+    assert HAPPY["sad"] == 0.25
+    assert HAPPY.top == "happy"
+    assert "fear" not in HAPPY
+    assert hash(HAPPY) == hash(Probabilities(("happy", "sad"), (0.75, 0.25)))
+    assert pickle.loads(pickle.dumps(HAPPY)) == HAPPY
+    with pytest.raises(KeyError):
+        HAPPY["fear"]
+    with pytest.raises(ValueError, match="2 names for 1"):
+        Probabilities(("happy", "sad"), (1.0,))
+
+
+def test_a_face_knows_its_expression() -> None:
+    assert (FACE.expression, FACE.confidence, FACE.area) == ("happy", 0.75, 20)
+
+
+def test_a_face_is_checked() -> None:
+    with pytest.raises(ValueError, match="no area"):
+        Face(box_xyxy=(4, 0, 4, 5), score=1, landmarks=None, probabilities=HAPPY)
+    with pytest.raises(ValueError, match="5 landmarks"):
+        Face(box_xyxy=(0, 0, 4, 5), score=1, landmarks=POINTS[:4], probabilities=HAPPY)
+
+
+def test_a_result_is_frozen_and_plain() -> None:
+    result = FrameResult(source="a.jpg", size_wh=(8, 9), faces=(FACE,))
+    assert (result.expression, result.probabilities) == ("happy", HAPPY)
+    with pytest.raises(AttributeError):
+        result.source = "b.jpg"  # type: ignore[misc]
+    assert json.loads(json.dumps(result.to_dict())) == result.to_dict()
+    assert pickle.loads(pickle.dumps(result)) == result
+
+
+def test_records_are_flat_one_a_face() -> None:
+    records = FrameResult(source="a.jpg", size_wh=(8, 9), faces=(FACE, FACE)).to_records()
+    assert [record["face"] for record in records] == [0, 1]
+    assert records[0]["right"] == 4
+    assert records[0]["sad"] == 0.25
+
+
+def test_no_face_is_an_empty_result_with_a_row() -> None:
+    result = FrameResult(source="a.jpg", size_wh=(8, 9))
+    assert (result.expression, result.probabilities) == (None, None)
+    assert result.to_records() == [{"source": "a.jpg", "width": 8, "height": 9, "face": None}]
