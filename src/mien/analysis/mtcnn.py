@@ -147,6 +147,8 @@ class MtcnnDetector:
         landmarks += boxes[:, None, :2]
         boxes = shift_edges(boxes, offsets[passed])
         kept = suppress(boxes, scores, threshold=_OVERLAP, relative_to="smaller")
+        # The offsets of what is no face can turn a box inside out.
+        kept = kept[(boxes[kept, 2:] > boxes[kept, :2]).all(axis=1)]
         return Detections(boxes[kept], scores[kept], landmarks[kept])
 
 

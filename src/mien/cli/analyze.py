@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SOME_FAILED = 1
 
 _BAR_WIDTH = 20
+#: Columns from which on a terminal has room for the bars.
+_WIDE = 110
 
 
 def analyze(
@@ -53,8 +55,9 @@ def analyze(
 ) -> None:
     """Read the expressions in pictures.
 
-    Prints a table on a terminal and JSON otherwise; with --output, only the table. Exit code 1:
-    some picture could not be read, the others were; 2: a wrong call.
+    Prints a table on a terminal and JSON elsewhere; with --output, the table or nothing.
+
+    Exits with 1 when some picture could not be read and the others were, 2 for a wrong call.
 
     Example: mien analyze photos/ --output faces.csv --annotate seen/
     """
@@ -131,16 +134,18 @@ class _Table:
     """Shows results to people."""
 
     def __init__(self) -> None:
+        self._console = Console(highlight=False)
         self._pictures = 0
         self._faces = 0
         self._table = Table(box=None, pad_edge=False, header_style="dim")
         self._table.add_column("picture", overflow="fold")
         self._table.add_column("face", justify="right")
-        self._table.add_column("expression")
-        self._table.add_column("", justify="right")
-        self._table.add_column("", min_width=_BAR_WIDTH, no_wrap=True)
-        self._table.add_column("next")
-        self._table.add_column("box: left top right bottom", justify="right")
+        self._table.add_column("expression", no_wrap=True)
+        self._table.add_column("")
+        self._table.add_column("next", no_wrap=True)
+        self._table.add_column("left top right bottom", justify="right", no_wrap=True)
+        # In a narrow window the pictures' names need the room more than bars do.
+        self._bar_width = _BAR_WIDTH if self._console.width >= _WIDE else 0
 
     def write(self, result: "FrameResult") -> None:
         """Add one result's rows."""
@@ -151,24 +156,22 @@ class _Table:
         if not result.faces:
             self._table.add_row(Text(result.source), "", Text("no face found", style="dim"))
         for number, face in enumerate(result.faces):
-            name = Text(result.source if number == 0 else "")
-            style = COLOURS.get(face.expression, "white")
+            bar = "█" * max(1, round(face.confidence * self._bar_width)) * (self._bar_width > 0)
             self._table.add_row(
-                name,
+                Text(result.source if number == 0 else ""),
                 str(number + 1),
                 Text(face.expression, style="bold"),
-                f"{face.confidence:.0%}",
-                Text("█" * max(1, round(face.confidence * _BAR_WIDTH)), style=style),
+                Text(f"{face.confidence:4.0%} ").append(bar, COLOURS.get(face.expression, "white")),
                 Text(_runner_up(face), style="dim"),
                 Text(" ".join(f"{edge:.0f}" for edge in face.box_xyxy), style="dim"),
             )
 
     def finish(self) -> None:
         """Print the table, since its columns' widths are only known now."""
-        console = Console(highlight=False)
-        console.print(self._table)
+        self._console.print(self._table)
         if self._pictures != 1:
-            console.print(f"{self._pictures} pictures, {self._faces} faces", style="dim")
+            summary = f"{self._pictures} pictures, {self._faces} faces"
+            self._console.print(summary, style="dim")
 
 
 def _runner_up(face: "Face") -> str:
