@@ -68,7 +68,7 @@ def annotate(source: Source, result: FrameResult, *, colour: Colour | None = Non
     image = Image.fromarray(picture.image_rgb).resize(size_wh, Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)
     width = max(2, round(min(size_wh) / 300))
-    boxes = [_scale_box(face, factor) for face in result.faces]
+    boxes = [_drawn_box(face, factor, size_wh, width) for face in result.faces]
     for face, box in zip(result.faces, boxes, strict=True):
         _draw_box(draw, box, _colour(face), width)
     for label in _place_labels(draw, result.faces, boxes, size_wh, line_width=width):
@@ -76,9 +76,13 @@ def annotate(source: Source, result: FrameResult, *, colour: Colour | None = Non
     return image
 
 
-def _scale_box(face: Face, factor: int) -> _Rectangle:
-    left, top, right, bottom = face.box_xyxy
-    return left * factor, top * factor, right * factor, bottom * factor
+def _drawn_box(face: Face, factor: int, size_wh: tuple[int, int], line_width: int) -> _Rectangle:
+    """Return a face's box in the drawing, so far inside it that its line shows."""
+    left, top, right, bottom = (
+        min(max(edge * factor, line_width), side - 1 - line_width)
+        for edge, side in zip(face.box_xyxy, size_wh * 2, strict=True)
+    )
+    return left, top, right, bottom
 
 
 def _colour(face: Face) -> str:

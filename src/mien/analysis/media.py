@@ -80,7 +80,7 @@ def read_picture(source: Source, *, colour: Colour | None = None) -> Picture:
     if isinstance(source, Image.Image):
         with _told_as_media_error("image"):
             return Picture("image", _to_rgb(source, "image"))
-    if isinstance(source, bytes | bytearray | memoryview):
+    if isinstance(source, bytes):
         return Picture("bytes", _decode(io.BytesIO(source), "bytes"))
     if isinstance(source, str | os.PathLike):
         return _read_file(os.fspath(source))

@@ -41,7 +41,7 @@ class JsonWriter:
         """Write one result as ``FrameResult.to_dict`` gives it."""
         self._stream.write(",\n" if self._started else "[\n")
         self._started = True
-        json.dump(result.to_dict(), self._stream, ensure_ascii=False)
+        json.dump(result.to_dict(), self._stream)
 
     def finish(self) -> None:
         """Close the array."""
@@ -95,7 +95,8 @@ def open_writer(path: Path, classes: Sequence[str]) -> Iterator[Writer]:
     try:
         with (
             atomic_write(path) as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as stream,
+            # File names need not be valid text; they are written back byte for byte.
+            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
         ):
             yield make_writer(path.suffix.lower(), stream, classes)
     except OSError as error:
