@@ -172,19 +172,21 @@ def _cut(
 ) -> npt.NDArray[np.uint8]:
     """Cut a square of any place, side and angle (radians, clockwise as seen) out of a picture."""
     reach = side / 2 * (abs(math.cos(angle)) + abs(math.sin(angle)))
-    # The two filters below look two pixels around each, of the crop or, magnifying, the picture.
-    reach += 4 * max(1.0, side / size)
+    # The filters below look three and two pixels around, of the crop or, magnifying, the picture.
+    reach += 5 * max(1.0, side / size)
     left, top = (math.floor(centre - reach) for centre in centre_xy)
     extent = math.ceil(2 * reach) + 1
     window = Image.fromarray(_window(image_gray, left, top, extent))
     x, y = centre_xy[0] - left, centre_xy[1] - top
     if angle == 0:
         box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
-        return np.asarray(window.resize((size, size), Image.Resampling.BICUBIC, box))
+        return np.asarray(window.resize((size, size), Image.Resampling.LANCZOS, box))
     # Pillow's transform takes single pixels and would skip most of a large face's, so the
-    # window is brought to the crop's scale first, by a filter that averages, then turned.
+    # window is brought to the crop's scale first, by a filter that averages, then turned. Lanczos
+    # comes nearest to FER2013's sharpness (mean |Laplacian| over standard deviation, median: 0.52
+    # in FER2013; 0.49 in 29 photographed faces by Lanczos, 0.46 bicubic, 0.39 bilinear).
     scaled_side = max(1, round(extent * size / side))
-    scaled = window.resize((scaled_side, scaled_side), Image.Resampling.BICUBIC)
+    scaled = window.resize((scaled_side, scaled_side), Image.Resampling.LANCZOS)
     scale = scaled_side / extent
     matrix = _rotation(angle) * (side / size * scale)
     offset = np.array([x, y]) * scale - matrix @ np.array([size / 2, size / 2])
