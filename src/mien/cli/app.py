@@ -1,13 +1,17 @@
 """The ``mien`` command: its subcommands and how errors leave it."""
 
 import sys
-from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import mien
+from mien.cli.analyze import analyze
+from mien.cli.data import app as data_app
 from mien.cli.errors import USER_ERROR
+from mien.cli.evaluate import evaluate
+from mien.cli.export import export
+from mien.cli.train import train
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -19,8 +23,8 @@ app = typer.Typer(
 )
 
 
-def _version(show: bool) -> None:
-    if show:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"mien {mien.__version__}")
         raise typer.Exit
 
@@ -28,27 +32,24 @@ def _version(show: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show and exit.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show and exit."),
     ] = False,
 ) -> None:
     pass
 
 
-for _name in ("analyze", "train", "export", "evaluate"):
-    try:
-        app.command(_name)(getattr(import_module(f"mien.cli.{_name}"), _name))
-    except ModuleNotFoundError:
-        continue
-try:
-    app.add_typer(import_module("mien.cli.data").app, name="data")
-except ModuleNotFoundError:
-    pass
+app.command()(analyze)
+app.command()(train)
+app.command()(evaluate)
+app.command()(export)
+app.add_typer(data_app, name="data", help="Fetch, read and check data sets.")
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
     try:
-        return app(arguments)
-    except MienError as error:
+        app()
+    except (MienError, OSError) as error:
         typer.echo(f"mien: {error}", err=True)
         sys.exit(USER_ERROR)

@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -12,6 +12,9 @@ from rich.progress import Progress as Bar
 
 from mien.cli.errors import require_extra
 from mien.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from mien.training import Progress
 
 #: Shells report a program ended by Ctrl-C with 128 + SIGINT.
 INTERRUPTED = 130
@@ -33,7 +36,9 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
+    ] = "auto",
 ) -> None:
     """Train a recipe; best and last checkpoints are kept every epoch.
 
@@ -41,8 +46,12 @@ def train(
     """
     with require_extra("train"):
         from mien import training  # noqa: PLC0415
-    from mien.data.fer2013 import load_fer2013  # noqa: PLC0415
+    from mien.data.sources import load_fer2013  # noqa: PLC0415
 
+    try:
+        training.find_device(device)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--device") from error
     loaded = training.load_recipe(recipe, set_ or ())
     folder = output or _run_folder(loaded.name, resume=resume)
     dataset = load_fer2013(data)
@@ -98,7 +107,7 @@ class _Display:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, progress: "training.Progress") -> None:  # type: ignore[name-defined]  # noqa: F821
+    def show(self, progress: "Progress") -> None:
         """Draw how far the training is."""
         self._bar.update(
             self._task,

@@ -38,6 +38,9 @@ class ResidualNet(nn.Module):
     """Stride-2 stem, stages of residual blocks, global average pooling, one dense layer.
 
     Input ``(N, 1, H, W)`` float, any H and W from 16; output ``(N, num_classes)`` logits.
+
+    Blocks do not start as the identity (a last normalisation of weight zero): on FER2013 that
+    was measured to stay at the rate of the commonest class three epochs long.
     """
 
     def __init__(self, config: ResidualNetConfig, num_classes: int) -> None:
@@ -57,11 +60,6 @@ class ResidualNet(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(channels, num_classes)
         self.apply(_initialise)
-        for block in self.stages:
-            # A block that starts as the identity trains faster; Goyal et al. 2017,
-            # https://arxiv.org/abs/1706.02677 , section 5.1.
-            assert isinstance(block, ResidualBlock)
-            nn.init.zeros_(block.norm2.weight)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Return ``(N, num_classes)`` logits for ``(N, 1, H, W)`` standardised faces."""

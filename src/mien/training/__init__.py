@@ -1,6 +1,6 @@
 """Training: typed recipes, batches made on the device, Lightning, runs on disk."""
 
 from mien.training.recipe import Recipe, load_recipe
-from mien.training.run import Progress, RunResult, train
+from mien.training.run import Progress, RunResult, find_device, train
 
-__all__ = ["Progress", "Recipe", "RunResult", "load_recipe", "train"]
+__all__ = ["Progress", "Recipe", "RunResult", "find_device", "load_recipe", "train"]

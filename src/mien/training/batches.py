@@ -1,5 +1,6 @@
 """Batches made on the device: the whole uint8 dataset stays there, a batch is an indexing away."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -74,7 +75,7 @@ class EvaluationBatches:
         self._scale, self._shift = standardise_factors(mean=mean, std=std)
 
     def __len__(self) -> int:
-        return -(-len(self._faces) // self._batch_size)
+        return math.ceil(len(self._faces) / self._batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(self._faces), self._batch_size):

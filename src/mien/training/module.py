@@ -6,6 +6,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from mien.data.dataset import ExpressionDataset
@@ -94,7 +95,7 @@ class ExpressionModule(pl.LightningModule):
         values = {f"{stage}_loss": loss.detach(), f"{stage}_accuracy": hits}
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(labels))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimiser and its schedule, stepped every batch."""
         optimizer = build_optimizer(self.network, self._recipe.optimizer)
         total = int(self.trainer.estimated_stepping_batches)

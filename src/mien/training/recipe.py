@@ -7,7 +7,6 @@ the nearest known one, and there is no inheritance between files; a single value
 
 import json
 import tomllib
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -281,26 +280,27 @@ def _build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """Return ``value`` as the type the field asks for, or raise."""
-    origin = typing.get_origin(hint)
     if is_dataclass(hint) and isinstance(value, Mapping):
         return _build(typing.cast(type[Any], hint), value, f"{where}.")
-    if origin is Literal and value in typing.get_args(hint):
-        return value
-    if origin is tuple and isinstance(value, list | tuple):
+    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
         inner = typing.get_args(hint)
         if Ellipsis in inner:
-            return tuple(_convert(inner[0], item, where) for item in value)
+            inner = (inner[0],) * len(value)
         if len(inner) == len(value):
             return tuple(_convert(h, item, where) for h, item in zip(inner, value, strict=True))
-    if origin is types.UnionType and (value is None or not isinstance(value, Mapping)):
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and type(value) is int:
         return float(value)
-    if hint in (int, float, str, bool) and type(value) is hint:
-        return value
-    if hint is ModelConfig:
+    if _fits(hint, value):
         return value
     raise RecipeError(f"{where}: expected {_describe(hint)}, got {value!r}")
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    if typing.get_origin(hint) is Literal:
+        return value in typing.get_args(hint)
+    if hint in (int, float, str, bool):
+        return type(value) is hint
+    return hint is ModelConfig  # already built, by recipe_from_dict
 
 
 def _describe(hint: Any) -> str:

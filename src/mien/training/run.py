@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightning
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
@@ -121,10 +122,10 @@ def train(
     ).to(memory_format=torch.channels_last)
     history = History(folder, keep=resume)
     watcher = _Watcher(recipe, history, watch)
-    trainer = _trainer(recipe, folder, device=find_device(device), watcher=watcher)
     module = ExpressionModule(network, recipe, card_json=card)
     batches = TrainingData(recipe, training, validation, mean=mean, std=std)
     with _quiet():
+        trainer = _trainer(recipe, folder, device=find_device(device), watcher=watcher)
         interrupted = _fit(trainer, module, batches, folder / LAST if resume else None)
     result = _finish(folder, history, interrupted=interrupted)
     _write_summary(folder, result, network, data, history)
@@ -166,9 +167,9 @@ def has_bf16_hardware(device: torch.device) -> bool:
     111 images/s in bf16 and 247 in float32.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        known = getattr(torch.cpu, "get_capabilities", dict)()
+        known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("bf16"))
     return False
 
@@ -211,15 +212,6 @@ def _trainer(
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
     if recipe.patience:
         callbacks.append(EarlyStopping("val_accuracy", mode="max", patience=recipe.patience))
-    keeper = ModelCheckpoint(
-        folder,
-        filename=Path(BEST).stem,
-        monitor="val_accuracy",
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=True,  # an epoch is resumed whole or not at all
-        enable_version_counter=False,
-    )
     use_bf16 = recipe.precision == "bf16" or (
         recipe.precision == "auto" and has_bf16_hardware(device)
     )
@@ -228,12 +220,24 @@ def _trainer(
         devices=1,
         precision="bf16-mixed" if use_bf16 else "32-true",
         max_epochs=recipe.epochs,
-        callbacks=[*callbacks, keeper],
+        callbacks=[*callbacks, _keeper(folder, BEST), _keeper(folder, LAST)],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
+    )
+
+
+def _keeper(folder: Path, name: str) -> ModelCheckpoint:
+    """Return the callback that keeps one checkpoint; an epoch is kept whole or not at all."""
+    return ModelCheckpoint(
+        folder,
+        filename=Path(name).stem,
+        monitor="val_accuracy" if name == BEST else None,
+        mode="max",
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
     )
 
 
@@ -329,7 +333,7 @@ def _write_summary(
             "mien": mien.__version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "lightning": pl.__version__,
+            "lightning": lightning.__version__,
         },
     }
     with atomic_write(folder / "run.json") as temporary:

@@ -1,0 +1,32 @@
+"""``mien export``: a trained run as one ONNX file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli.errors import require_extra
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a checkpoint.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file.  [default: RUN/NAME.onnx]")
+    ] = None,
+) -> None:
+    """Write a run's best checkpoint as a self-contained ONNX file.
+
+    ONNX Runtime's answers are checked against torch's before anything is written.
+
+    Example: mien export runs/mien-s-20261120-233000 --output mien-s.onnx
+    """
+    with require_extra("train"):
+        from mien import export as exporting  # noqa: PLC0415
+        from mien.training.checkpoint import load_checkpoint  # noqa: PLC0415
+
+    checkpoint = load_checkpoint(run)
+    path = output or checkpoint.path.parent / f"{checkpoint.recipe.name}.onnx"
+    done = exporting.export(run, path)
+    for batch, difference in done.parity.items():
+        typer.echo(f"parity at batch {batch}: largest difference of a logit {difference:.1e}")
+    typer.echo(f"{done.path}: {done.size_bytes / 1e6:.2f} MB, {done.metadata.name}")

@@ -1,0 +1,108 @@
+"""Figures of a classifier from its logits, in NumPy."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationMetrics:
+    """What a classifier got right and wrong.
+
+    Attributes:
+        classes: Class names in the order of every list here.
+        accuracy: Share of images whose most probable class is the label, 0 to 1.
+        loss: Mean cross-entropy in nats.
+        macro_f1: Mean F1 over the classes that have images.
+        precision: A class's share of right answers among those given; 0 if it is never given.
+        recall: A class's share of images recognised; 0 if it has no images.
+        f1: Harmonic mean of the two.
+        support: Images of each class.
+        confusion: ``confusion[i][j]`` images of class i read as class j.
+    """
+
+    classes: tuple[str, ...]
+    accuracy: float
+    loss: float
+    macro_f1: float
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    f1: tuple[float, ...]
+    support: tuple[int, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain JSON types."""
+        per_class = {
+            name: {"precision": p, "recall": r, "f1": f, "support": n}
+            for name, p, r, f, n in zip(
+                self.classes, self.precision, self.recall, self.f1, self.support, strict=True
+            )
+        }
+        return {
+            "accuracy": self.accuracy,
+            "loss": self.loss,
+            "macro_f1": self.macro_f1,
+            "per_class": per_class,
+            "confusion": [list(row) for row in self.confusion],
+        }
+
+
+def classification_metrics(
+    logits: npt.NDArray[np.floating[Any]],
+    labels: npt.NDArray[np.integer[Any]],
+    classes: tuple[str, ...],
+) -> ClassificationMetrics:
+    """Measure logits against labels.
+
+    Args:
+        logits: ``(N, C)``, N at least 1.
+        labels: ``(N,)`` class indices.
+        classes: The C names.
+
+    Raises:
+        ValueError: The shapes do not fit, or there is nothing to measure.
+    """
+    if not len(logits) or logits.shape != (len(labels), len(classes)):
+        raise ValueError(
+            f"{logits.shape} logits for {len(labels)} labels of {len(classes)} classes"
+        )
+    confusion = confusion_matrix(labels, logits.argmax(axis=1), len(classes))
+    right = confusion.diagonal()
+    given, support = confusion.sum(axis=0), confusion.sum(axis=1)
+    precision, recall = _ratio(right, given), _ratio(right, support)
+    f1 = _ratio(2 * right, given + support)
+    return ClassificationMetrics(
+        classes=classes,
+        accuracy=float(right.sum() / len(labels)),
+        loss=cross_entropy(logits, labels),
+        macro_f1=float(f1[support > 0].mean()),
+        precision=tuple(precision.tolist()),
+        recall=tuple(recall.tolist()),
+        f1=tuple(f1.tolist()),
+        support=tuple(support.tolist()),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+    )
+
+
+def confusion_matrix(
+    labels: npt.NDArray[np.integer[Any]], predictions: npt.NDArray[np.integer[Any]], classes: int
+) -> npt.NDArray[np.int64]:
+    """Return ``(classes, classes)`` counts: row = label, column = prediction."""
+    flat = np.bincount(labels * classes + predictions, minlength=classes * classes)
+    return flat.reshape(classes, classes).astype(np.int64)
+
+
+def cross_entropy(
+    logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.integer[Any]]
+) -> float:
+    """Return the mean cross-entropy in nats of ``(N, C)`` logits for ``(N,)`` labels."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    log_total = np.log(np.exp(shifted).sum(axis=1))
+    return float((log_total - shifted[np.arange(len(labels)), labels]).mean())
+
+
+def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)

@@ -1,0 +1,135 @@
+"""Checkpoint → ONNX: the one bridge from training to analysis."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from torch import nn
+
+import mien
+from mien.cache import atomic_write
+from mien.errors import CheckpointError
+from mien.metadata import ModelMetadata
+from mien.preprocess import FACE_SIZE, FER2013_CROP
+from mien.training.checkpoint import Checkpoint, load_checkpoint
+
+#: Batches that parity is checked at; the network is traced at neither.
+PARITY_BATCHES: Final = (1, 64)
+
+#: Largest difference of a logit that float32 in another order of operations explains.
+PARITY_LIMIT: Final = 1e-3
+
+OPSET: Final = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """An exported model.
+
+    Attributes:
+        path: The ONNX file.
+        size_bytes: Its size.
+        parity: Batch size → largest difference of any logit from torch's.
+        metadata: What the file carries.
+    """
+
+    path: Path
+    size_bytes: int
+    parity: dict[int, float]
+    metadata: ModelMetadata
+
+
+def export(run: str | Path, path: str | Path) -> Export:
+    """Write a run's best checkpoint as a self-contained ONNX file.
+
+    The file takes ``faces`` float32 ``(N, 1, 48, 48)``, standardised, N free, and gives ``logits``
+    ``(N, C)``; everything else needed to use it is in its metadata. It is written only when its
+    answers are torch's.
+
+    Args:
+        run: A run's folder, or a checkpoint.
+        path: Where the file goes.
+
+    Raises:
+        CheckpointError: The run cannot be used, or ONNX Runtime's answers differ from torch's.
+    """
+    path = Path(path)
+    checkpoint = load_checkpoint(run)
+    network = checkpoint.build_network()
+    metadata = describe(checkpoint)
+    with atomic_write(path) as temporary:
+        _write_onnx(network, metadata, temporary)
+        parity = {batch: _difference(network, temporary, batch) for batch in PARITY_BATCHES}
+        if max(parity.values()) > PARITY_LIMIT:
+            raise CheckpointError(
+                f"{run}: ONNX Runtime differs from torch by {parity}; not written"
+            )
+    return Export(path=path, size_bytes=path.stat().st_size, parity=parity, metadata=metadata)
+
+
+def describe(checkpoint: Checkpoint) -> ModelMetadata:
+    """Return what an exported file says of a checkpoint, its evaluations included."""
+    metrics: dict[str, Any] = {}
+    for found in sorted(checkpoint.path.parent.glob("evaluation-*.json")):
+        try:
+            evaluation = json.loads(found.read_text("utf-8"))
+            metrics[evaluation.pop("split")] = evaluation
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(f"{found}: not an evaluation of mien: {error!r}") from error
+    return ModelMetadata(
+        name=checkpoint.recipe.name,
+        classes=checkpoint.classes,
+        input_size=FACE_SIZE,
+        mean=checkpoint.mean,
+        std=checkpoint.std,
+        colour="gray",
+        crop=FER2013_CROP,
+        version=mien.__version__,
+        recipe=checkpoint.recipe.to_dict(),
+        data={**checkpoint.data, "epoch": checkpoint.epoch},
+        metrics=metrics,
+    )
+
+
+def _write_onnx(network: nn.Module, metadata: ModelMetadata, path: Path) -> None:
+    faces = torch.zeros(2, 1, FACE_SIZE, FACE_SIZE)
+    program = torch.onnx.export(
+        network,
+        (faces,),
+        input_names=["faces"],
+        output_names=["logits"],
+        opset_version=OPSET,
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    for node in model.graph.node:
+        # The exporter leaves stack traces with the paths of the machine that it ran on.
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        del value.metadata_props[:]
+    del model.metadata_props[:]
+    for key, text in metadata.to_strings().items():
+        model.metadata_props.add(key=key, value=text)
+    model.producer_name, model.producer_version = "mien", mien.__version__
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def _difference(network: nn.Module, path: Path, batch: int) -> float:
+    """Return the largest difference of a logit between ONNX Runtime and torch."""
+    rng = np.random.default_rng(batch)
+    faces = rng.standard_normal((batch, 1, FACE_SIZE, FACE_SIZE), dtype=np.float32)
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (ours,) = session.run(["logits"], {"faces": faces})
+    with torch.inference_mode():
+        theirs = network(torch.from_numpy(faces)).numpy()
+    return float(np.abs(ours - theirs).max())

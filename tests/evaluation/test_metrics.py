@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from mien.evaluation import classification_metrics
+from mien.evaluation.metrics import confusion_matrix, cross_entropy
+
+CLASSES = ("a", "b", "c")
+LABELS = np.array([0, 0, 0, 1, 1, 2])
+READ = np.array([0, 0, 1, 1, 2, 2])
+
+
+def logits_for(predictions: np.ndarray) -> np.ndarray:
+    return np.eye(3)[predictions] * 4.0
+
+
+def test_figures_agree_with_counting_by_hand() -> None:
+    m = classification_metrics(logits_for(READ), LABELS, CLASSES)
+
+    assert m.confusion == ((2, 1, 0), (0, 1, 1), (0, 0, 1))
+    assert m.accuracy == pytest.approx(4 / 6)
+    assert m.precision == pytest.approx((1, 1 / 2, 1 / 2))
+    assert m.recall == pytest.approx((2 / 3, 1 / 2, 1))
+    assert m.f1 == pytest.approx((4 / 5, 1 / 2, 2 / 3))
+    assert m.macro_f1 == pytest.approx((4 / 5 + 1 / 2 + 2 / 3) / 3)
+    assert m.support == (3, 2, 1)
+    right = np.log(np.exp(4) + 2) - 4
+    assert m.loss == pytest.approx((4 * right + 2 * (right + 4)) / 6)
+
+
+def test_a_class_never_seen_or_never_given_counts_as_zero() -> None:
+    m = classification_metrics(logits_for(np.array([0, 0])), np.array([0, 1]), CLASSES)
+
+    assert m.precision == pytest.approx((0.5, 0, 0))
+    assert m.recall == pytest.approx((1, 0, 0))
+    assert m.macro_f1 == pytest.approx((2 / 3 + 0) / 2), "class c has no images"
+
+
+def test_large_logits_do_not_overflow() -> None:
+    assert cross_entropy(np.array([[1e4, 0, 0]]), np.array([1])) == pytest.approx(1e4)
+
+
+def test_confusion_has_a_row_for_every_class() -> None:
+    assert confusion_matrix(np.array([0]), np.array([2]), 4).shape == (4, 4)
+
+
+def test_shapes_that_do_not_fit_are_told() -> None:
+    with pytest.raises(ValueError, match="labels"):
+        classification_metrics(logits_for(READ), LABELS[:3], CLASSES)
+    with pytest.raises(ValueError, match="labels"):
+        classification_metrics(np.zeros((0, 3)), np.zeros(0, dtype=int), CLASSES)

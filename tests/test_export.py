@@ -1,0 +1,84 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+
+import mien
+from mien import export as exporting
+from mien.data.dataset import ExpressionDataset
+from mien.errors import CheckpointError
+from mien.evaluation import evaluate
+from mien.export import export
+from mien.metadata import ModelMetadata
+from mien.preprocess import FER2013_CROP
+from mien.training.checkpoint import load_checkpoint
+
+
+def test_onnx_runtime_answers_as_torch_does_at_any_batch(trained: Path, tmp_path: Path) -> None:
+    done = export(trained, tmp_path / "tiny.onnx")
+
+    assert set(done.parity) == {1, 64}
+    assert max(done.parity.values()) < 1e-4
+    session = ort.InferenceSession(done.path)
+    network = load_checkpoint(trained).build_network()
+    for batch in (1, 2, 7):
+        faces = np.random.default_rng(batch).standard_normal((batch, 1, 48, 48), dtype=np.float32)
+        (ours,) = session.run(None, {"faces": faces})
+        with torch.inference_mode():
+            theirs = network(torch.from_numpy(faces)).numpy()
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_the_file_carries_its_facts(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    evaluate(run, faces, "PublicTest").write(run / "evaluation-PublicTest.json")
+
+    path = export(run, tmp_path / "tiny.onnx").path
+
+    strings = {item.key: item.value for item in onnx.load(path).metadata_props}
+    facts = ModelMetadata.from_strings(strings)
+    assert facts.name == "tiny"
+    assert facts.classes == faces.classes
+    assert (facts.input_size, facts.colour, facts.crop) == (48, "gray", FER2013_CROP)
+    assert facts.version == mien.__version__
+    assert facts.mean == pytest.approx(faces.split("Training").images.mean() / 255)
+    assert facts.recipe["optimizer"]["name"] == "sgd"
+    assert facts.data["train"] == "Training"
+    assert 0 <= facts.metrics["PublicTest"]["accuracy"] <= 1
+
+
+def test_nothing_of_the_machine_is_in_the_file(trained: Path, tmp_path: Path) -> None:
+    content = export(trained, tmp_path / "tiny.onnx").path.read_bytes()
+
+    for trace in (b".py", b"site-packages", str(Path.home()).encode() + b"/", b"stack_trace"):
+        assert trace not in content, trace
+
+
+def test_a_file_that_differs_is_not_written(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "PARITY_LIMIT", -1.0)
+    path = tmp_path / "tiny.onnx"
+    path.write_text("an older file")
+
+    with pytest.raises(CheckpointError, match="differs from torch"):
+        export(trained, path)
+    assert path.read_text() == "an older file"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_damaged_evaluations_are_told(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "evaluation-PublicTest.json").write_text(json.dumps({"accuracy": 1}))
+
+    with pytest.raises(CheckpointError, match=r"evaluation-PublicTest\.json"):
+        export(run, tmp_path / "tiny.onnx")

@@ -1,0 +1,105 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from mien.data.dataset import ExpressionDataset
+from mien.preprocess import standardise
+from mien.training import Recipe
+from mien.training.batches import EvaluationBatches, Faces, TrainingBatches, epoch_seed
+
+STANDARD = {"mean": 0.4, "std": 0.25}
+
+
+@pytest.fixture
+def on_cpu(faces: ExpressionDataset) -> Faces:
+    return Faces(faces, torch.device("cpu"))
+
+
+def test_training_and_analysis_see_identical_arrays(
+    faces: ExpressionDataset, on_cpu: Faces, make_recipe: Callable[..., Recipe]
+) -> None:
+    analysed = standardise(faces.images, **STANDARD)
+
+    evaluated = torch.cat([f for f, _ in EvaluationBatches(on_cpu, batch_size=100, **STANDARD)])
+    np.testing.assert_array_equal(evaluated.numpy(), analysed)
+
+    batches = TrainingBatches(on_cpu, make_recipe(), epoch=0, **STANDARD)
+    seen, _ = next(iter(batches))
+    where = [int(np.abs(analysed - face.numpy()).sum(axis=(1, 2, 3)).argmin()) for face in seen]
+    np.testing.assert_allclose(seen.numpy(), analysed[where], atol=1e-5)
+
+
+def test_evaluation_leaves_nothing_out(faces: ExpressionDataset, on_cpu: Faces) -> None:
+    batches = EvaluationBatches(on_cpu, batch_size=64, **STANDARD)
+
+    labels = torch.cat([labels for _, labels in batches])
+
+    assert len(batches) == 5
+    np.testing.assert_array_equal(labels.numpy(), faces.labels)
+
+
+def test_order_and_variation_depend_on_seed_and_epoch_alone(
+    on_cpu: Faces, make_recipe: Callable[..., Recipe]
+) -> None:
+    recipe = make_recipe(augment={"flip": 0.5, "rotation_deg": 10, "noise": 0.1})
+
+    def first(epoch: int, recipe: Recipe = recipe) -> torch.Tensor:
+        return next(iter(TrainingBatches(on_cpu, recipe, epoch=epoch, **STANDARD)))[0]
+
+    torch.manual_seed(1)
+    once = first(4)
+    torch.manual_seed(2)
+    assert torch.equal(once, first(4))
+    assert not torch.equal(once, first(5))
+    assert not torch.equal(once, first(4, make_recipe(seed=1)))
+
+
+def test_an_epoch_shows_each_face_once(on_cpu: Faces, make_recipe: Callable[..., Recipe]) -> None:
+    batches = TrainingBatches(on_cpu, make_recipe(batch_size=40), epoch=0, **STANDARD)
+
+    seen = torch.cat([faces for faces, _ in batches])
+
+    assert len(batches) == 7
+    assert len(seen) == 280
+    assert len({face.numpy().tobytes() for face in seen}) == 280
+
+
+def test_labels_stay_with_their_faces(
+    faces: ExpressionDataset, on_cpu: Faces, make_recipe: Callable[..., Recipe]
+) -> None:
+    analysed = standardise(faces.images, **STANDARD)
+    batches = TrainingBatches(on_cpu, make_recipe(batch_size=16), epoch=2, **STANDARD)
+
+    seen, labels = next(iter(batches))
+
+    where = [int(np.abs(analysed - face.numpy()).sum(axis=(1, 2, 3)).argmin()) for face in seen]
+    np.testing.assert_array_equal(faces.labels[where], labels.numpy())
+
+
+def test_early_epochs_are_smaller(on_cpu: Faces, make_recipe: Callable[..., Recipe]) -> None:
+    recipe = make_recipe(progressive={"size": 32, "epochs": 2})
+
+    sizes = [
+        next(iter(TrainingBatches(on_cpu, recipe, epoch=epoch, **STANDARD)))[0].shape[-1]
+        for epoch in range(3)
+    ]
+
+    assert sizes == [32, 32, 48]
+
+
+def test_a_set_smaller_than_a_batch_is_one_batch(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
+) -> None:
+    few = Faces(faces.take(range(10)), torch.device("cpu"))
+
+    batches = list(TrainingBatches(few, make_recipe(), epoch=0, **STANDARD))
+
+    assert [len(labels) for _, labels in batches] == [10]
+
+
+def test_neighbouring_seeds_share_no_epoch() -> None:
+    seeds = {epoch_seed(seed, epoch) for seed in range(5) for epoch in range(1000)}
+
+    assert len(seeds) == 5000

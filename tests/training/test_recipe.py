@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+
+from mien.errors import RecipeError
+from mien.training.recipe import Recipe, load_recipe, recipe_from_dict, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_packaged_recipe_parses_and_says_what_it_is(name: str) -> None:
+    recipe = load_recipe(name)
+
+    assert recipe.name == name
+    assert recipe.title
+
+
+def test_mien_s_is_packaged() -> None:
+    assert "mien-s" in recipe_names()
+
+
+def test_a_recipe_survives_being_written(tmp_path: Path) -> None:
+    recipe = load_recipe("mien-s", ["optimizer.lr=0.02", "model.widths=[8, 16]"])
+    path = tmp_path / "mien-s.toml"
+    path.write_text(recipe.to_toml())
+
+    assert load_recipe(path) == recipe
+    assert recipe_from_dict(recipe.to_dict()) == recipe
+
+
+def test_overrides_reach_into_tables() -> None:
+    recipe = load_recipe("mien-s", ["epochs=3", "schedule.name=linear", "optimizer.lr=1"])
+
+    assert (recipe.epochs, recipe.schedule.name, recipe.optimizer.lr) == (3, "linear", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("epoch=3", "unknown key 'epoch': did you mean 'epochs'"),
+        ("optimizer.lrate=3", "unknown key 'optimizer.lrate': did you mean 'optimizer.lr'"),
+        ("model.name=residul", "unknown model 'residul': did you mean 'residual'"),
+        ("model.width=[3]", "did you mean 'model.widths'"),
+        ("epochs=many", "epochs: expected a whole number, got 'many'"),
+        ("epochs=true", "epochs: expected a whole number, got True"),
+        ("epochs=0", "epochs: expected 1 or more, got 0"),
+        ("optimizer.name=lion", "optimizer.name: expected 'sgd' or 'adam' or 'adamw'"),
+        ("optimizer=3", "optimizer: expected a table, got 3"),
+        ("augment.erase_area=[0.1]", "augment.erase_area: expected"),
+        ("augment.flip=2", "augment.flip: expected 0 to 1, got 2.0"),
+        ("epochs.more=2", "epochs is a value, not a table"),
+        ("epochs", "is not key=value"),
+        ("data.train=Train", "unknown split 'Train'"),
+        ("data.validation=Training", "choose two splits"),
+    ],
+)
+def test_a_wrong_override_says_what_is_wrong(override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=r"^[^\n]+$") as error:
+        load_recipe("mien-s", [override])
+
+    assert message in str(error.value)
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(RecipeError, match="did you mean 'mien-s'"):
+        load_recipe("mien_s")
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no such file"):
+        load_recipe(tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("epochs = ")
+    with pytest.raises(RecipeError, match="not a readable TOML file"):
+        load_recipe(broken)
+
+
+def test_defaults_are_a_whole_recipe() -> None:
+    assert recipe_from_dict({}) == Recipe()

@@ -1,0 +1,220 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from mien.data.dataset import ExpressionDataset
+from mien.data.synthetic import synthetic_faces
+from mien.errors import CheckpointError, DataError
+from mien.training import Progress, Recipe, find_device, load_recipe, train
+from mien.training.checkpoint import BEST, LAST, load_checkpoint, read_checkpoint
+from mien.training.recipe import recipe_names
+from mien.training.run import has_bf16_hardware
+
+#: Everything that draws random numbers or keeps state between epochs.
+RESTLESS = {
+    "epochs": 4,
+    "ema_decay": 0.9,
+    "label_smoothing": 0.1,
+    "model": {"name": "residual", "widths": [8, 16], "blocks": 1, "dropout": 0.3},
+    "augment": {"flip": 0.5, "rotation_deg": 10, "noise": 0.05, "erase_probability": 0.5},
+    "progressive": {"size": 32, "epochs": 2},
+    "schedule": {"name": "cosine", "warmup": 0.2},
+}
+
+
+class Stop(Exception):
+    """Stands for whatever ends a process: a crash, a power cut."""
+
+
+def stop_in(epoch: int, step: int) -> Callable[[Progress], None]:
+    def watch(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (epoch, step):
+            raise Stop
+
+    return watch
+
+
+def test_a_run_leaves_all_that_it_promises(trained: Path) -> None:
+    assert {path.name for path in trained.iterdir()} == {
+        "recipe.toml",
+        "metrics.csv",
+        "curves.png",
+        "best.ckpt",
+        "last.ckpt",
+        "run.json",
+    }
+    summary = json.loads((trained / "run.json").read_text())
+    assert summary["epochs"] == 2
+    assert summary["parameters"] > 0
+    assert summary["data"]["train"] == "Training"
+    assert load_recipe(trained / "recipe.toml").model_name == "residual"
+
+
+def test_a_model_learns_cartoons(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    many = synthetic_faces(1000, seed=1)
+    recipe = make_recipe(epochs=12, ema_decay=0.9, schedule={"name": "cosine", "warmup": 0.1})
+
+    result = train(recipe, many, tmp_path / "run", device="cpu")
+
+    assert result.best_accuracy > 0.5, "chance is 0.14"
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_resuming_gives_the_weights_of_an_unbroken_run(
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
+    tmp_path: Path,
+    optimizer: str,
+) -> None:
+    recipe = make_recipe(**RESTLESS, optimizer={"name": optimizer, "lr": 0.01})
+    train(recipe, faces, tmp_path / "whole", device="cpu")
+
+    with pytest.raises(Stop):
+        train(recipe, faces, tmp_path / "broken", device="cpu", watch=stop_in(3, 2))
+    result = train(recipe, faces, tmp_path / "broken", device="cpu", resume=True)
+
+    assert result.epochs == 4
+    whole, broken = (read_checkpoint(tmp_path / name / LAST) for name in ("whole", "broken"))
+    for part in ("state_dict", "current_model_state"):
+        for name, weights in whole[part].items():
+            assert torch.equal(weights, broken[part][name]), (part, name)
+    best = [load_checkpoint(tmp_path / name) for name in ("whole", "broken")]
+    assert best[0].epoch == best[1].epoch
+
+    def figures(name: str) -> list[str]:
+        rows = (tmp_path / name / "metrics.csv").read_text().splitlines()
+        return [row.rpartition(",")[0] for row in rows]  # all but the seconds
+
+    assert figures("whole") == figures("broken")
+
+
+def test_the_averaged_weights_are_the_ones_kept(trained: Path) -> None:
+    content = read_checkpoint(trained / LAST)
+
+    name = "network.head.weight"
+    assert not torch.equal(content["state_dict"][name], content["current_model_state"][name])
+
+
+def test_early_stopping_ends_a_run_that_does_not_improve(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = make_recipe(epochs=30, patience=2, optimizer={"name": "sgd", "lr": 1e-9})
+
+    assert train(recipe, faces, tmp_path / "run", device="cpu").epochs < 30
+
+
+def test_progress_is_told_each_step_and_each_epoch(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    seen: list[Progress] = []
+
+    train(make_recipe(), faces, tmp_path / "run", device="cpu", watch=seen.append)
+
+    steps = 224 // 32
+    assert [(p.epoch, p.step) for p in seen if p.metrics is None] == [
+        (epoch, step) for epoch in (1, 2) for step in range(1, steps + 1)
+    ]
+    ends = [p for p in seen if p.metrics is not None]
+    assert [p.epoch for p in ends] == [1, 2]
+
+
+def test_a_run_is_never_overwritten_or_mixed(
+    trained: Path,
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
+    tmp_path: Path,
+) -> None:
+    recipe = make_recipe(ema_decay=0.9)
+    before = (trained / BEST).read_bytes()
+
+    with pytest.raises(CheckpointError, match="already holds a run"):
+        train(recipe, faces, trained, device="cpu")
+    with pytest.raises(CheckpointError, match="another recipe"):
+        train(make_recipe(seed=5), faces, trained, device="cpu", resume=True)
+    with pytest.raises(CheckpointError, match="another data"):
+        train(recipe, faces.take(range(250)), trained, device="cpu", resume=True)
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        train(recipe, faces, tmp_path, device="cpu", resume=True)
+    assert (trained / BEST).read_bytes() == before
+
+
+def test_a_split_without_images_is_told(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="no PublicTest images, only Training"):
+        train(make_recipe(), faces.split("Training"), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_or_missing_device_is_told() -> None:
+    with pytest.raises(ValueError, match="unknown device 'tpu'"):
+        find_device("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="no cuda device"):
+            find_device("cuda")
+
+
+def test_the_devices_that_multiply_bf16_are_told_apart() -> None:
+    assert has_bf16_hardware(torch.device("cpu")) == any(
+        word in Path("/proc/cpuinfo").read_text() for word in ("avx512_bf16", "amx_bf16", " bf16 ")
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_both_precisions_train(
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
+    tmp_path: Path,
+    precision: str,
+) -> None:
+    recipe = make_recipe(precision=precision, epochs=1)
+
+    assert train(recipe, faces, tmp_path / "run", device="cpu").epochs == 1
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_takes_two_steps(name: str, faces: ExpressionDataset, tmp_path: Path) -> None:
+    recipe = load_recipe(name, ["batch_size=100", "epochs=1"])
+
+    assert train(recipe, faces, tmp_path / "run", device="cpu").epochs == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent another way on Windows")
+def test_ctrl_c_leaves_a_usable_run(tmp_path: Path) -> None:
+    code = """
+import sys
+from mien.data.synthetic import synthetic_faces
+from mien.training import train
+from mien.training.recipe import recipe_from_dict
+
+recipe = recipe_from_dict({"name": "long", "epochs": 10_000, "batch_size": 32,
+                           "model": {"name": "residual", "widths": [4], "blocks": 1}})
+result = train(recipe, synthetic_faces(100, seed=0), sys.argv[1], device="cpu")
+print(result.interrupted, result.epochs)
+"""
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (folder / LAST).exists():
+        assert process.poll() is None, "the training ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+
+    interrupted, epochs = output.split()
+    assert interrupted == "True"
+    assert int(epochs) >= 1
+    assert process.returncode == 0
+    assert load_checkpoint(folder).build_network()
+    assert (folder / "curves.png").exists()
