@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import mien.data.fer2013_csv
+import mien.data.text_blocks
 from mien.data.dataset import ExpressionDataset
 from mien.data.fer2013_csv import read_fer2013_csv
 from mien.errors import DataError, MissingExtraError
@@ -73,12 +73,15 @@ def test_without_usage_every_row_is_training(csv_text: CsvText, caplog: Any) -> 
 def test_blocks_smaller_than_the_file_count_rows_on(
     csv_text: CsvText, dataset: ExpressionDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mien.data.fer2013_csv, "_BLOCK_BYTES", 20_000)
+    monkeypatch.setattr(mien.data.text_blocks, "BLOCK_BYTES", 20_000)
     data = csv_text()
     assert np.array_equal(read(data).images, dataset.images)
     lines = data.splitlines()
     lines[33] = lines[33].replace(b" ", b" 256 ", 1)
     assert complaint(b"\n".join(lines)) == "row 33: pixel 2 is 256, expected 0 to 255"
+    lines[30] += b",more"
+    assert complaint(b"\n".join(lines)) == "row 30 has 4 columns, the header has 3"
+    assert "gzip" not in complaint(gzip.compress(b"\n".join(lines)), gzipped=True)
 
 
 def test_a_wrong_row_is_named(csv_text: CsvText) -> None:
@@ -119,6 +122,13 @@ def test_a_missing_column_is_named(header: str, message: str) -> None:
     assert complaint(f"{header}\n0,{PIXELS},Training\n").startswith(message)
 
 
+def test_a_column_for_each_pixel_is_another_format() -> None:
+    header = ",".join(["emotion", *(f"pixel{i}" for i in range(2304))])
+    assert complaint(f"{header}\n{','.join(['1'] * 2305)}\n") == (
+        "2,305 columns, expected emotion, pixels and Usage"
+    )
+
+
 def test_an_empty_file_and_one_without_rows() -> None:
     assert complaint("") == "empty file"
     assert complaint("emotion,pixels,Usage\n") == "a header but no rows"
@@ -126,7 +136,7 @@ def test_an_empty_file_and_one_without_rows() -> None:
 
 def test_a_row_without_end() -> None:
     assert complaint(f"emotion,pixels,Usage\n0,{PIXELS * 60},Training\n").startswith(
-        "a row is longer than 262,144 bytes"
+        "a line is longer than 262,144 bytes"
     )
 
 
@@ -143,7 +153,7 @@ def test_a_damaged_gzip_is_told(csv_text: CsvText) -> None:
 
 
 def test_a_bomb_is_given_up(csv_text: CsvText, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mien.data.fer2013_csv, "_MAX_TEXT_BYTES", 50_000)
+    monkeypatch.setattr(mien.data.text_blocks, "MAX_BYTES", 50_000)
     assert "gave up" in complaint(csv_text())
 
 

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from typing import IO, Any, Final, NamedTuple
 
 import numpy as np
@@ -9,18 +11,15 @@ import numpy.typing as npt
 
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.data.pixel_text import PixelTextError, parse_pixel_text
+from mien.data.text_blocks import read_text_blocks
 from mien.errors import DataError, MissingExtraError
 from mien.expressions import EXPRESSIONS, nearest_name
 from mien.preprocess import FACE_SIZE
 
 logger = logging.getLogger(__name__)
 
-#: Text handed to the pixel parser at a time. Measured: 256 KiB, which fits a core's cache, takes
-#: three quarters of the time of 4 MiB. It is also the longest row that can be read.
-_BLOCK_BYTES: Final = 1 << 18
-#: Seven times the pixels of FER2013: only a decompression bomb gets there.
-_MAX_TEXT_BYTES: Final = 2 << 30
-_MAX_COLUMNS: Final = 32
+#: Arrow's own names for columns without one; a file with more columns is none of FER2013's.
+_COLUMN_NAMES: Final = tuple(f"f{i}" for i in range(32))
 
 _LABELS: Final = {str(code).encode(): code for code in range(len(EXPRESSIONS))}
 _SPLIT_CODES: Final = {name.encode(): code for code, name in enumerate(SPLITS)}
@@ -49,26 +48,22 @@ def read_fer2013_csv(stream: IO[bytes], *, source: str, gzipped: bool = False) -
         DataError: A column is missing or a row is malformed; the message names it.
         MissingExtraError: pyarrow is not installed.
     """
-    batches = _record_batches(stream, source=source, gzipped=gzipped)
-    first = next(batches, None)
-    if first is None:
-        raise DataError(f"{source}: empty file")
-    columns = _find_columns([_text(first.column(i)[0]) for i in range(first.num_columns)], source)
     images: list[npt.NDArray[np.uint8]] = []
     labels: list[int] = []
     split_codes: list[int] = []
-    text_bytes = 0
-    for batch in _chain_rows(first, batches):
-        done = len(labels)
-        labels += _codes(batch.column(columns.emotion), _LABELS, "emotion", source, done)
-        if columns.usage is not None:
-            split_codes += _codes(batch.column(columns.usage), _SPLIT_CODES, "Usage", source, done)
-        images.append(_faces(batch.column(columns.pixels), source, done))
-        text_bytes += batch.nbytes
-        if text_bytes > _MAX_TEXT_BYTES:
-            raise DataError(f"{source}: more than {_MAX_TEXT_BYTES >> 30} GiB of text, gave up")
+    columns: _Columns | None = None
+    # Closed at once on an error, so that the thread behind it has ended before the file closes.
+    with closing(read_text_blocks(stream, source=source, gzipped=gzipped)) as blocks:
+        for header, rows in _split_rows(blocks, source):
+            columns = columns or _find_columns(header, source)
+            done = len(labels)
+            labels += _codes(rows.column(columns.emotion), _LABELS, "emotion", source, done)
+            if columns.usage is not None:
+                usage = rows.column(columns.usage)
+                split_codes += _codes(usage, _SPLIT_CODES, "Usage", source, done)
+            images.append(_faces(rows.column(columns.pixels), source, done))
     if not labels:
-        raise DataError(f"{source}: a header but no rows")
+        raise DataError(f"{source}: {'empty file' if columns is None else 'a header but no rows'}")
     return ExpressionDataset(
         images=np.concatenate(images).reshape(-1, FACE_SIZE, FACE_SIZE),
         labels=np.array(labels, np.int64),
@@ -77,42 +72,62 @@ def read_fer2013_csv(stream: IO[bytes], *, source: str, gzipped: bool = False) -
     )
 
 
-def _record_batches(stream: IO[bytes], *, source: str, gzipped: bool) -> Iterator[Any]:
-    """Yield the file's rows, header included, as Arrow batches of binary columns."""
+def _split_rows(blocks: Iterator[bytes], source: str) -> Iterator[tuple[list[str], Any]]:
+    """Yield the header and a block's rows as an Arrow batch of binary columns, block by block."""
     try:
         import pyarrow as pa  # noqa: PLC0415
         from pyarrow import csv  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtraError("pyarrow", "train") from error
     _keep_freed_memory()
-    ragged: list[Any] = []
-
-    def note_ragged(row: Any) -> str:
-        ragged.append(row)
-        return "error"
-
-    file = pa.PythonFile(stream, mode="r")
-    try:
-        # One thread parses here while Arrow's decompresses and splits ahead. The header is read
-        # as a row, so that every column stays binary whatever it is called.
-        yield from csv.open_csv(
-            pa.CompressedInputStream(file, "gzip") if gzipped else file,
-            read_options=csv.ReadOptions(
-                use_threads=False, block_size=_BLOCK_BYTES, autogenerate_column_names=True
-            ),
-            parse_options=csv.ParseOptions(invalid_row_handler=note_ragged),
-            convert_options=csv.ConvertOptions(
-                column_types={f"f{i}": pa.binary() for i in range(_MAX_COLUMNS)}
-            ),
-        )
-    except (pa.ArrowInvalid, OSError) as error:
-        if ragged:
-            row = ragged[0]
+    names: list[str] | None = None
+    header: list[str] = []
+    lines_before = 0
+    for block in blocks:
+        if block.isspace():
+            continue
+        ragged: list[Any] = []
+        try:
+            table = csv.read_csv(
+                pa.BufferReader(block),
+                # The header is read as a row, so that columns are binary whatever their names.
+                csv.ReadOptions(
+                    use_threads=False, column_names=names, autogenerate_column_names=not names
+                ),
+                csv.ParseOptions(invalid_row_handler=partial(_note_ragged, ragged)),
+                csv.ConvertOptions(column_types=dict.fromkeys(_COLUMN_NAMES, pa.binary())),
+            )
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{source}: {_explain(error, ragged, lines_before)}") from error
+        if table.num_columns > len(_COLUMN_NAMES):
             raise DataError(
-                f"{source}: row {row.number - 1} has {row.actual_columns} columns, "
-                f"the header has {row.expected_columns}"
-            ) from error
-        raise DataError(f"{source}: {_explain_arrow(str(error))}") from error
+                f"{source}: {table.num_columns:,} columns, expected emotion, pixels and Usage"
+            )
+        lines_before += table.num_rows
+        for rows in table.to_batches():
+            if names is None:
+                names = table.column_names
+                header = [_text(rows.column(name)[0]) for name in names]
+                yield header, rows.slice(1)
+            else:
+                yield header, rows
+
+
+def _note_ragged(ragged: list[Any], row: Any) -> str:
+    ragged.append(row)
+    return "error"
+
+
+def _explain(error: Exception, ragged: Sequence[Any], lines_before: int) -> str:
+    """Put Arrow's complaint about a block into one plain line."""
+    if ragged:
+        row = ragged[0]
+        # The header is line 1, so the first row's number is one less.
+        return (
+            f"row {lines_before + row.number - 1} has {row.actual_columns} columns, "
+            f"the header has {row.expected_columns}"
+        )
+    return f"not readable as CSV ({str(error).partition(chr(10))[0]})"
 
 
 def _keep_freed_memory() -> None:
@@ -122,30 +137,6 @@ def _keep_freed_memory() -> None:
     faults become 21,000 and a second of system time goes. Elsewhere it does nothing.
     """
     np.empty(16 << 20, np.uint8)
-
-
-def _explain_arrow(message: str) -> str:
-    """Put Arrow's message about a file into one plain line."""
-    first_line = message.splitlines()[0] if message else "unreadable"
-    if "Truncated" in first_line:
-        return "the compressed file is cut short; fetch it again"
-    if "zlib" in first_line:
-        return f"the compressed file is damaged ({first_line})"
-    if "straddling" in first_line:
-        return f"a row is longer than {_BLOCK_BYTES:,} bytes; is this FER2013's CSV?"
-    if "Empty CSV" in first_line:
-        return "empty file"
-    return f"not readable as CSV ({first_line})"
-
-
-def _chain_rows(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    """Yield the batches without the header row and without empty ones."""
-    first = first.slice(1)
-    if first.num_rows:
-        yield first
-    for batch in rest:
-        if batch.num_rows:
-            yield batch
 
 
 def _text(scalar: Any) -> str:
