@@ -1,3 +1,69 @@
-"""mien: facial expression recognition, offline, measured and reproducible."""
+"""mien: facial expression recognition, offline, measured and reproducible.
+
+>>> import mien
+>>> result = mien.analyze("photo.jpg")  # doctest: +SKIP
+>>> result.expression, result.faces[0].confidence  # doctest: +SKIP
+('happy', 0.97)
+
+Importing this loads neither torch nor ONNX Runtime; each name below is fetched when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mien.analysis.analyzer import Analyzer, analyze
+    from mien.data.dataset import ExpressionDataset
+    from mien.data.sources import load_dataset, load_fer2013
+    from mien.errors import MienError
+    from mien.evaluation import evaluate
+    from mien.expressions import EXPRESSIONS
+    from mien.results import Face, FrameResult, Probabilities
+    from mien.training import load_recipe, train
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "EXPRESSIONS",
+    "Analyzer",
+    "ExpressionDataset",
+    "Face",
+    "FrameResult",
+    "MienError",
+    "Probabilities",
+    "__version__",
+    "analyze",
+    "evaluate",
+    "load_dataset",
+    "load_fer2013",
+    "load_recipe",
+    "train",
+]
+
+_HOMES = {
+    "EXPRESSIONS": "mien.expressions",
+    "Analyzer": "mien.analysis.analyzer",
+    "ExpressionDataset": "mien.data.dataset",
+    "Face": "mien.results",
+    "FrameResult": "mien.results",
+    "MienError": "mien.errors",
+    "Probabilities": "mien.results",
+    "analyze": "mien.analysis.analyzer",
+    "evaluate": "mien.evaluation.evaluate",
+    "load_dataset": "mien.data.sources",
+    "load_fer2013": "mien.data.sources",
+    "load_recipe": "mien.training.recipe",
+    "train": "mien.training.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -81,8 +81,15 @@ class ModelMetadata:
                     f"mien reads up to {SCHEMA}: update mien"
                 )
             facts = {f.name: json.loads(strings[f"mien.{f.name}"]) for f in fields(cls)}
-            facts["classes"] = tuple(facts["classes"])
-            crop = {key: (float(x), float(y)) for key, (x, y) in facts["crop"].items()}
+            facts["classes"] = tuple(str(name) for name in _list(facts["classes"]))
+            facts["mean"], facts["std"] = float(facts["mean"]), float(facts["std"])
+            crop = {key: (float(x), float(y)) for key, (x, y) in dict(facts["crop"]).items()}
             return cls(**{**facts, "crop": CropGeometry(**crop)})
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the model's metadata is damaged: {error!r}") from error
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, got {value!r}")
+    return value

@@ -1,0 +1,52 @@
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import mien
+
+
+def test_all_is_exact_and_every_name_is_there() -> None:
+    assert sorted(mien.__all__) == sorted(set(mien.__all__))
+    assert set(mien.__all__) == {*mien._HOMES, "__version__"}
+    for name in mien.__all__:
+        assert getattr(mien, name) is not None
+    assert dir(mien) == sorted(mien.__all__)
+
+
+def test_types_are_seen_from_where_the_names_come_from() -> None:
+    tree = ast.parse(Path(mien.__file__).read_text("utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    typed = {alias.name for node in block.body for alias in getattr(node, "names", ())}
+
+    assert typed == set(mien._HOMES)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    assert not hasattr(mien, "no_such_name")
+
+
+def test_every_public_callable_is_documented() -> None:
+    for name in mien.__all__:
+        value = getattr(mien, name)
+        if callable(value):
+            assert inspect.getdoc(value), name
+
+
+def modules_loaded_by(code: str) -> set[str]:
+    code += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    heavy = {"torch", "onnxruntime", "onnx", "numpy", "PIL", "lightning", "matplotlib", "pyarrow"}
+
+    assert not modules_loaded_by("import mien") & heavy
+
+
+def test_reading_expressions_loads_no_torch() -> None:
+    loaded = modules_loaded_by("import mien; mien.Analyzer; import mien.analysis.mtcnn")
+
+    assert not loaded & {"torch", "lightning", "tensorflow", "cv2", "mtcnn"}
