@@ -1,13 +1,14 @@
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mien.data.dataset import ExpressionDataset
 from mien.data.synthetic import synthetic_faces
-from mien.training import Recipe
-from mien.training.recipe import recipe_from_dict
+
+if TYPE_CHECKING:
+    from mien.training import Recipe
 
 
 @pytest.fixture(scope="session")
@@ -16,10 +17,11 @@ def faces() -> ExpressionDataset:
 
 
 @pytest.fixture(scope="session")
-def make_recipe() -> Callable[..., Recipe]:
+def make_recipe() -> "Callable[..., Recipe]":
     """A recipe small enough to train in a second; keywords replace its top-level values."""
+    from mien.training.recipe import recipe_from_dict
 
-    def make(**values: Any) -> Recipe:
+    def make(**values: Any) -> "Recipe":
         small: dict[str, Any] = {
             "name": "tiny",
             "epochs": 2,
@@ -34,11 +36,13 @@ def make_recipe() -> Callable[..., Recipe]:
 
 @pytest.fixture(scope="session")
 def trained(
-    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path_factory: Any
+    faces: ExpressionDataset,
+    make_recipe: "Callable[..., Recipe]",
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A finished run, for tests that only read one."""
     from mien.training import train
 
-    folder: Path = tmp_path_factory.mktemp("runs") / "tiny"
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
     train(make_recipe(ema_decay=0.9), faces, folder, device="cpu")
     return folder

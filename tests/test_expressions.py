@@ -37,7 +37,7 @@ def test_usual_spellings_are_understood(spelling: str, expected: str) -> None:
 
 
 def test_an_unknown_spelling_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match="unknown expression 'hapy'.*did you mean 'happy'"):
+    with pytest.raises(ValueError, match=r"unknown expression 'hapy'.*did you mean 'happy'"):
         parse_expression("hapy")
     with pytest.raises(ValueError, match="expected one of angry"):
         parse_expression("cat")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mien.data.dataset import ExpressionDataset
     from mien.data.sources import load_dataset, load_fer2013
     from mien.errors import MienError
-    from mien.evaluation import evaluate
+    from mien.evaluation.evaluate import evaluate
     from mien.expressions import EXPRESSIONS
     from mien.results import Face, FrameResult, Probabilities
     from mien.training import load_recipe, train

@@ -43,9 +43,7 @@ def test_an_evaluation_is_written_whole(
     assert list(written["per_class"]) == list(faces.classes)
 
 
-def test_a_missing_split_or_other_classes_are_told(
-    trained: Path, faces: ExpressionDataset
-) -> None:
+def test_a_missing_split_or_other_classes_are_told(trained: Path, faces: ExpressionDataset) -> None:
     with pytest.raises(DataError, match="no PublicTest images"):
         evaluate(trained, faces.split("Training"), "PublicTest")
     renamed = replace(faces, classes=("a", "b", "c", "d", "e", "f", "g"))

@@ -16,13 +16,13 @@ def test_every_model_reads_faces_of_either_size(name: str, size: int) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_passes_gradients_to_every_weight(name: str) -> None:
     model = build_model(name)
-    nn.functional.cross_entropy(model(torch.randn(4, 1, 48, 48)), torch.arange(4)).backward()
+    nn.functional.cross_entropy(model(torch.randn(4, 1, 48, 48)), torch.arange(4)).backward()  # type: ignore[no-untyped-call]
 
     assert all(p.grad is not None for p in model.parameters())
 
 
 def test_an_unknown_model_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match="unknown model 'residaul'.*did you mean 'residual'"):
+    with pytest.raises(ValueError, match=r"unknown model 'residaul'.*did you mean 'residual'"):
         build_model("residaul")
 
 

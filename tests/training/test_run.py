@@ -30,14 +30,14 @@ RESTLESS = {
 }
 
 
-class Stop(Exception):
-    """Stands for whatever ends a process: a crash, a power cut."""
+class PowerCutError(Exception):
+    """Stands for whatever ends a process."""
 
 
 def stop_in(epoch: int, step: int) -> Callable[[Progress], None]:
     def watch(progress: Progress) -> None:
         if (progress.epoch, progress.step) == (epoch, step):
-            raise Stop
+            raise PowerCutError
 
     return watch
 
@@ -77,7 +77,7 @@ def test_resuming_gives_the_weights_of_an_unbroken_run(
     recipe = make_recipe(**RESTLESS, optimizer={"name": optimizer, "lr": 0.01})
     train(recipe, faces, tmp_path / "whole", device="cpu")
 
-    with pytest.raises(Stop):
+    with pytest.raises(PowerCutError):
         train(recipe, faces, tmp_path / "broken", device="cpu", watch=stop_in(3, 2))
     result = train(recipe, faces, tmp_path / "broken", device="cpu", resume=True)
 

@@ -77,6 +77,17 @@ def prepare(
     console.print(f"{how} in {seconds:.2f} s; cached: {prepared.cache_file or 'no'}", markup=False)
 
 
+def open_dataset(data: Path | None) -> "ExpressionDataset":
+    """Return what ``--data`` names, or else ``$MIEN_FER2013``.
+
+    Raises:
+        DataError: Neither is given, or it cannot be read.
+    """
+    from mien.data import load_dataset, load_fer2013  # noqa: PLC0415
+
+    return load_fer2013() if data is None else load_dataset(data)
+
+
 def _counts_table(dataset: "ExpressionDataset", *, title: str) -> "Table":
     """Return a table of splits by classes with totals."""
     from rich import box  # noqa: PLC0415

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mien.cli.data import open_dataset
 from mien.cli.errors import require_extra
 
 if TYPE_CHECKING:
@@ -18,9 +19,11 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="A run's folder, a checkpoint, or an ONNX file.")],
     data: Annotated[
         Path | None,
-        typer.Option(help="What to measure on, as for 'mien data prepare'.", envvar="MIEN_FER2013"),
+        typer.Option(help="What to measure on.  [default: $MIEN_FER2013]"),
     ] = None,
-    split: Annotated[str, typer.Option(help="Training, PublicTest or PrivateTest.")] = "PublicTest",
+    split: Annotated[
+        Literal["Training", "PublicTest", "PrivateTest"], typer.Option(help="What to measure on.")
+    ] = "PublicTest",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Measure accuracy, per-class figures and the confusion matrix, single view.
@@ -30,10 +33,9 @@ def evaluate(
     Example: mien evaluate runs/mien-s-20261120-233000 --data fer2013.csv
     """
     with require_extra("train"):
-        from mien.data.sources import load_fer2013  # noqa: PLC0415
         from mien.evaluation import evaluate as measure  # noqa: PLC0415
 
-        evaluation = measure(model, load_fer2013(data), split)
+        evaluation = measure(model, open_dataset(data), split)
     if model.is_dir():
         evaluation.write(model / f"evaluation-{split}.json")
     if as_json:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from mien.cli.data import open_dataset
 from mien.cli.errors import require_extra
 from mien.errors import CheckpointError
 
@@ -24,7 +25,7 @@ def train(
     recipe: Annotated[str, typer.Argument(help="A packaged recipe's name, or a TOML file.")],
     data: Annotated[
         Path | None,
-        typer.Option(help="What to train on, as for 'mien data prepare'.", envvar="MIEN_FER2013"),
+        typer.Option(help="What to train on.  [default: $MIEN_FER2013]"),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="The run's folder.  [default: runs/RECIPE-DATE-TIME]")
@@ -46,7 +47,6 @@ def train(
     """
     with require_extra("train"):
         from mien import training  # noqa: PLC0415
-    from mien.data.sources import load_fer2013  # noqa: PLC0415
 
     try:
         training.find_device(device)
@@ -54,7 +54,7 @@ def train(
         raise typer.BadParameter(str(error), param_hint="--device") from error
     loaded = training.load_recipe(recipe, set_ or ())
     folder = output or _run_folder(loaded.name, resume=resume)
-    dataset = load_fer2013(data)
+    dataset = open_dataset(data)
     console = Console(file=sys.stderr)
     console.print(f"{loaded.name}: {loaded.title}\n{dataset}\n→ {folder}", highlight=False)
     with _Display(console) as display:

@@ -1,0 +1,127 @@
+"""How fast does the embedded model train here, and what does augmentation cost?
+
+One run prints images a second of the training step in float32 and in bf16, at 48 and at 32
+pixels, and of making batches: this package's augmentation against the same variations made by
+kornia's batched ones, where kornia is installed::
+
+    python benchmarks/train_speed.py [--threads 2] [--steps 12]
+
+The variants take turns, and each figure is the median of its steps. The faces are cartoons: the
+arithmetic does not depend on what they show.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor
+
+from mien.data.synthetic import synthetic_faces
+from mien.models import build_model
+from mien.training.augment import augment
+from mien.training.batches import Faces, TrainingBatches
+from mien.training.module import build_optimizer
+from mien.training.recipe import Recipe, load_recipe
+from mien.training.run import has_bf16_hardware
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--steps", type=int, default=12)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    native = has_bf16_hardware(torch.device("cpu"))
+    print(
+        f"{platform.processor() or platform.machine()}, {arguments.threads} threads, "
+        f"bf16 in hardware: {'yes' if native else 'no'}, torch {version('torch')}"
+    )
+    recipe = load_recipe("mien-s")
+    compare("training step", step_variants(recipe), recipe.batch_size, arguments.steps)
+    compare("augmentation", augment_variants(recipe), recipe.batch_size, arguments.steps)
+
+
+def compare(
+    title: str, variants: dict[str, Callable[[], object]], batch: int, repeats: int
+) -> None:
+    """Time the variants in turns and print rates and ratios to the first."""
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for name in [*variants, *list(variants) * repeats]:
+        start = time.perf_counter()
+        variants[name]()
+        seconds[name].append(time.perf_counter() - start)
+    rates = {name: batch / statistics.median(times[1:]) for name, times in seconds.items()}
+    first = next(iter(rates.values()))
+    for name, rate in rates.items():
+        print(f"{title}, {name}: {rate:,.0f} images/s, {rate / first:.2f} ×")
+
+
+def step_variants(recipe: Recipe) -> dict[str, Callable[[], object]]:
+    """Return training steps on real batches, one for each precision and size."""
+    faces = Faces(synthetic_faces(2000).split("Training"), torch.device("cpu"))
+    variants = {}
+    for size, epoch in ((48, recipe.progressive.epochs), (32, 0)):
+        for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
+            batches = endless(faces, recipe, epoch)
+            variants[f"{name} at {size} px"] = training_step(recipe, batches, dtype)
+    return variants
+
+
+def endless(faces: Faces, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    while True:
+        yield from TrainingBatches(faces, recipe, epoch=epoch, mean=0.5, std=0.25)
+
+
+def training_step(
+    recipe: Recipe, batches: Iterator[tuple[Tensor, Tensor]], dtype: torch.dtype
+) -> Callable[[], object]:
+    network = build_model(recipe.model_name, config=recipe.model)
+    network = network.to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(network, recipe.optimizer)
+
+    def step() -> None:
+        faces, labels = next(batches)
+        with torch.autocast("cpu", dtype, enabled=dtype is torch.bfloat16):
+            logits = network(faces.contiguous(memory_format=torch.channels_last))
+            loss = F.cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step
+
+
+def augment_variants(recipe: Recipe) -> dict[str, Callable[[], object]]:
+    config = recipe.augment
+    generator = torch.Generator().manual_seed(0)
+    faces = torch.rand(recipe.batch_size, 1, 48, 48, generator=generator)
+    variants: dict[str, Callable[[], object]] = {
+        "mien": lambda: augment(faces, config, generator),
+    }
+    if find_spec("kornia") is None:
+        print("augmentation: kornia is not installed, nothing to compare with")
+        return variants
+    import kornia.augmentation as ka  # noqa: PLC0415
+
+    degrees, shift, scale = config.rotation_deg, config.shift, config.scale
+    theirs = ka.AugmentationSequential(
+        ka.RandomHorizontalFlip(p=config.flip),
+        ka.RandomAffine(degrees, (shift, shift), (1 - scale, 1 + scale), p=1.0),
+        ka.RandomBrightness((1 - config.brightness, 1 + config.brightness), p=1.0),
+        ka.RandomContrast((1 - config.contrast, 1 + config.contrast), p=1.0),
+        ka.RandomErasing(config.erase_area, p=config.erase_probability),
+        same_on_batch=False,
+    )
+    variants[f"kornia {version('kornia')}"] = lambda: theirs(faces)
+    return variants
+
+
+if __name__ == "__main__":
+    main()

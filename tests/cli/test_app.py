@@ -1,0 +1,58 @@
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import mien
+from mien.cli.app import app
+
+COMMANDS = ("analyze", "train", "evaluate", "export", "data")
+
+
+def run_mien(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "mien", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_version_is_the_packages() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output == f"mien {mien.__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_help_lists_every_command() -> None:
+    output = CliRunner().invoke(app, ["--help"]).output
+
+    for command in COMMANDS:
+        assert command in output
+
+
+def test_a_users_mistake_is_one_line_and_exit_code_2() -> None:
+    done = run_mien("export", "no-such-run")
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == ("mien: no-such-run: no such checkpoint; a run folder holds best.ckpt\n")
+
+
+def test_a_wrong_call_is_exit_code_2() -> None:
+    assert run_mien("nonsense").returncode == 2
+    assert run_mien("train").returncode == 2
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from mien.cli.app import app; "
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert not {"torch", "onnxruntime", "onnx", "numpy", "PIL"} & set(done.stdout.split())

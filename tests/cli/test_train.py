@@ -1,0 +1,135 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from mien.cli.app import app
+from mien.data import save_dataset
+from mien.data.dataset import ExpressionDataset
+from mien.errors import CheckpointError, RecipeError
+
+#: A model that trains in a second.
+TINY = ("epochs=1", "progressive.epochs=0", "model.widths=[8, 16]", "model.blocks=1")
+
+
+def settings(*values: str) -> list[str]:
+    return [word for value in (*TINY, *values) for word in ("--set", value)]
+
+
+@pytest.fixture
+def data(faces: ExpressionDataset, tmp_path: Path) -> Path:
+    path = tmp_path / "faces.npz"
+    save_dataset(faces, path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MIEN_FER2013", raising=False)
+
+
+def test_train_evaluate_export_is_the_whole_way(data: Path, tmp_path: Path) -> None:
+    run = CliRunner()
+    trained = run.invoke(app, ["train", "mien-s", "--data", str(data), *settings()])
+    assert trained.exit_code == 0, trained.output
+    folder = trained.stdout.strip().splitlines()[-1]
+    assert folder.startswith("runs/mien-s-")
+    assert "epoch   1/1" in trained.stderr
+
+    measured = run.invoke(app, ["evaluate", folder, "--data", str(data), "--json"])
+    assert measured.exit_code == 0, measured.output
+    accuracy = json.loads(measured.stdout)["accuracy"]
+
+    exported = run.invoke(app, ["export", folder, "--output", "tiny.onnx"])
+    assert exported.exit_code == 0, exported.output
+    assert "parity at batch 1:" in exported.stdout
+    assert "parity at batch 64:" in exported.stdout
+    metadata = {item.key: item.value for item in onnx.load("tiny.onnx").metadata_props}
+    assert json.loads(metadata["mien.metrics"])["PublicTest"]["accuracy"] == accuracy
+
+    again = run.invoke(app, ["evaluate", "tiny.onnx", "--data", str(data), "--json"])
+    assert json.loads(again.stdout)["accuracy"] == pytest.approx(accuracy)
+
+
+def test_evaluation_tables_are_for_people(data: Path, trained: Path) -> None:
+    result = CliRunner().invoke(app, ["evaluate", str(trained), "--data", str(data)])
+
+    assert "accuracy" in result.stdout
+    assert "macro-F1" in result.stdout
+    for name in ("angry", "surprise", "confusion"):
+        assert name in result.stdout
+
+
+def test_a_run_that_is_there_is_not_overwritten(data: Path) -> None:
+    command = ["train", "mien-s", "--data", str(data), "--output", "run", *settings()]
+    assert CliRunner().invoke(app, command).exit_code == 0
+
+    again = CliRunner().invoke(app, command)
+
+    assert isinstance(again.exception, CheckpointError)
+    assert "--resume" in str(again.exception)
+
+
+def test_resume_takes_the_newest_run_of_the_recipe(data: Path) -> None:
+    command = ["train", "mien-s", "--data", str(data), *settings()]
+    nothing = CliRunner().invoke(app, [*command, "--resume"])
+    assert "no run of mien-s" in str(nothing.exception)
+
+    folder = CliRunner().invoke(app, command).stdout.strip()
+    resumed = CliRunner().invoke(app, [*command, "--resume"])
+
+    assert resumed.exit_code == 0, resumed.output
+    assert resumed.stdout.strip() == folder
+
+
+def test_mistakes_are_told(data: Path) -> None:
+    unknown = CliRunner().invoke(app, ["train", "mien-z", "--data", str(data)])
+    assert isinstance(unknown.exception, RecipeError)
+    device = CliRunner().invoke(app, ["train", "mien-s", "--device", "tpu"])
+    assert device.exit_code == 2
+    no_data = CliRunner().invoke(app, ["train", "mien-s"])
+    assert "MIEN_FER2013" in str(no_data.exception)
+    assert not Path("runs").exists()
+
+
+def test_a_missing_extra_names_the_line_to_install() -> None:
+    code = "import sys; sys.modules['torch'] = None; from mien.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", "mien-s"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "mien: this needs torch, which is not installed: pip install 'mien[train]'\n"
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent another way on Windows")
+def test_ctrl_c_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
+    command = ["train", "mien-s", "--data", str(data), "--output", "run"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mien", *command, *settings("epochs=5000", "batch_size=32")],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "last.ckpt").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert "mien train mien-s --resume --output run" in told
+    assert np.isfinite(json.loads((tmp_path / "run" / "run.json").read_text())["best_accuracy"])

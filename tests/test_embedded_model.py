@@ -1,0 +1,62 @@
+"""The model in the package: its file, its facts, and the figure it claims."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mien
+from mien.analysis.classifier import ExpressionClassifier
+from mien.data.synthetic import synthetic_faces
+from mien.evaluation import evaluate
+from mien.preprocess import FACE_SIZE, FER2013_CROP
+from mien.training import load_recipe
+
+
+@pytest.fixture(scope="module")
+def model() -> ExpressionClassifier:
+    return ExpressionClassifier()
+
+
+def test_it_is_small_enough_to_ship(model: ExpressionClassifier) -> None:
+    assert Path(model.path).stat().st_size <= 12e6
+
+
+def test_its_facts_are_those_of_the_packaged_recipe(model: ExpressionClassifier) -> None:
+    facts = model.metadata
+    recipe = load_recipe(facts.name).to_dict()
+
+    assert model.classes == mien.EXPRESSIONS
+    assert (facts.input_size, facts.crop) == (FACE_SIZE, FER2013_CROP)
+    assert facts.recipe == json.loads(json.dumps(recipe)), "the recipe has changed since"
+
+
+def test_it_was_trained_and_chosen_by_the_protocol(model: ExpressionClassifier) -> None:
+    data = model.metadata.data
+
+    assert (data["train"], data["validation"]) == ("Training", "PublicTest")
+    assert sum(data["counts"]["Training"].values()) == 28709
+    assert sum(data["counts"]["PublicTest"].values()) == 3589
+
+
+def test_a_face_gives_the_same_answer_alone_and_in_a_batch(model: ExpressionClassifier) -> None:
+    faces = synthetic_faces(64).images
+
+    together = model.classify(faces)
+
+    np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
+    alone = np.concatenate([model.classify(face[None]) for face in faces])
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif("MIEN_FER2013" not in os.environ, reason="needs $MIEN_FER2013")
+def test_the_figure_it_claims_is_measured_again(model: ExpressionClassifier) -> None:
+    claimed = model.metadata.metrics["PublicTest"]
+
+    measured = evaluate(model.path, mien.load_fer2013(), "PublicTest").metrics
+
+    assert measured.accuracy == pytest.approx(claimed["accuracy"], abs=0.001)
+    assert measured.accuracy >= 0.68
