@@ -8,10 +8,15 @@ FULL := .env-full
 BIN := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PINS := --constraints constraints.txt
 
+# A portrait that ships with matplotlib; found when the recipe runs, after matplotlib is there.
+PHOTO = $(wildcard $(DEMO)/[Ll]ib/python3*/site-packages/matplotlib/mpl-data/sample_data/grace_hopper.jpg)
+
 .PHONY: demo test check wheel clean
 
 demo: $(DEMO)/.ready
-	$(DEMO)/$(BIN)/python benchmarks/demo.py demo-output
+	$(DEMO)/$(BIN)/mien analyze $(PHOTO) --table \
+		--annotate demo-output --output demo-output/grace_hopper.json
+	@echo "annotated picture and JSON: demo-output/"
 
 test: $(FULL)/.ready
 	$(FULL)/$(BIN)/python -m pytest

@@ -104,7 +104,14 @@ def test_a_head_turned_aside_keeps_its_size() -> None:
 
 @pytest.mark.parametrize(
     "points",
-    [np.zeros((5, 2)), np.full((5, 2), np.nan), face_points(48) * (1, -1), np.zeros((4, 2))],
+    [
+        np.zeros((5, 2)),
+        np.full((5, 2), np.nan),
+        face_points(48) * (1, -1),
+        np.zeros((4, 2)),
+        # A line down from both eyes, almost: the crop that fits it would be larger than memory.
+        np.array([(0, 0), (1e-3, 0), (0, 0), (5e5, 1e-3), (5e5, 1e-3)]),
+    ],
 )
 def test_points_of_no_face_are_refused(points: npt.NDArray[np.float64]) -> None:
     with pytest.raises(ValueError, match="landmarks"):

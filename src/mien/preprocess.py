@@ -23,6 +23,9 @@ FER2013_CROP: Final = CropGeometry(
     left_eye_xy=(0.316, 0.376), right_eye_xy=(0.684, 0.376), mouth_xy=(0.5, 0.784)
 )
 
+#: Cosine between the landmarks and where they belong, below which they are not taken for a face's.
+_LEAST_LIKENESS: Final = 0.5
+
 
 def to_gray(image_rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Turn an ``(H, W, 3)`` RGB picture into ``(H, W)`` grey levels.
@@ -70,7 +73,9 @@ def align_face(
     turned = (points - points_mean) @ _rotation(-angle).T
     spread = float(np.sum(turned**2))
     agreement = float(np.sum(turned * (targets - targets_mean)))
-    if not math.isfinite(spread) or agreement <= 0:
+    likeness = agreement / math.sqrt(max(spread, 1e-9) * np.sum((targets - targets_mean) ** 2))
+    # Far from a face's the fitted side grows without bound, and the crop with it.
+    if not likeness >= _LEAST_LIKENESS:
         raise ValueError("the landmarks are not those of a face")
     side = spread / agreement
     centre = points_mean + _rotation(angle) @ ((0.5 - targets_mean) * side)

@@ -138,6 +138,12 @@ def test_whole_image_reads_ready_crops(folder: Path, sad_model: Path) -> None:
     assert [result["faces"][0]["score"] for result in results] == [1, 1, 1]
 
 
+def test_a_table_may_be_asked_for_in_a_pipe(folder: Path, sad_model: Path) -> None:
+    called = Called(folder, "--model", sad_model, "--table")
+    assert called.code == 0
+    assert "no face found" in called.out
+
+
 def test_a_table_for_people(
     folder: Path, sad_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

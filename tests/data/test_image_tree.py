@@ -1,4 +1,5 @@
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,12 +69,12 @@ def test_a_class_may_have_another_spelling(folder: str, label: int) -> None:
     [
         ("L", 200, 200),
         ("RGB", (255, 0, 0), 76),
-        ("RGBA", (255, 255, 255, 0), 0),
+        ("RGBA", (0, 0, 0, 0), 255),
         ("LA", (200, 255), 200),
         ("P", 0, 0),
         ("1", 1, 255),
         ("CMYK", (0, 0, 0, 0), 255),
-        ("I;16", 200 * 256, 200),
+        ("I;16", 200 * 257, 200),
     ],
 )
 @pytest.mark.parametrize("size", [(48, 48), (100, 130), (20, 20)])
@@ -125,12 +126,12 @@ def test_pictures_outside_class_folders(path: str) -> None:
 )
 def test_a_damaged_picture_is_named(data: bytes) -> None:
     message = complaint({"happy/a.png": picture(), "sad/b.png": data})
-    assert message.startswith("mine: sad/b.png: not a readable picture (")
+    assert re.match(r"mine: sad/b\.png: (not a picture|damaged picture)", message)
 
 
 def test_a_huge_picture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mien.data.image_tree, "_MAX_PIXELS", 1000)
-    assert "too large" in complaint({"happy/a.png": picture(size=(40, 40))})
+    assert "megapixels" in complaint({"happy/a.png": picture(size=(40, 40))})
 
 
 def test_hidden_and_other_files_are_no_images() -> None:

@@ -101,7 +101,7 @@ def test_an_npz_of_our_own(tmp_path: Path, dataset: ExpressionDataset, assert_sa
     [
         ("a.zip", zipped({}), "a.zip: no fer2013.csv and no pictures, but nothing"),
         ("a.zip", zipped({"f.tar.gz": b""}), r"but f.tar.gz; if that is an archive, unpack it"),
-        ("a.zip", zipped({"happy/a.png": b"x"}), r"a.zip: happy/a.png: not a readable picture"),
+        ("a.zip", zipped({"happy/a.png": b"x"}), r"a.zip: happy/a.png: not a picture"),
         ("a.zip", zipped({"x/fer2013.csv": b"a,b\n1,2\n"}), r"a.zip: x/fer2013.csv: no column"),
         ("a.zip", zipped({"../fer2013.csv": b"x"}), "refused, member '../fer2013.csv' points"),
         ("a.tar.gz", tarred({"happy/a.png": b""}, "w:gz"), "no fer2013.csv but happy/a.png"),

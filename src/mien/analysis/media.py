@@ -1,42 +1,28 @@
 """Pictures in: files, folders, patterns, bytes, Pillow images and arrays → upright RGB pictures.
 
-What is read is brought to one form, :class:`Picture`: upright (EXIF rotation applied), 8 bits a
-channel, RGB. Transparent pixels show white, as on a page; of an animation the first frame is
-taken; grey levels of 16 and 32 bits and floats are scaled, not clipped.
+What is read is brought to one form, :class:`Picture`; how files are decoded is in
+:mod:`mien.pictures`.
 """
 
 import glob
 import io
-import logging
 import os
 import re
-import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from mien.errors import MediaError
-
-logger = logging.getLogger(__name__)
+from mien.pictures import SUFFIXES, check_size, decode_picture, normalise_picture
 
 Colour = Literal["rgb", "bgr", "gray"]
 #: Anything that :func:`read_picture` takes.
 Source = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
-
-#: Pictures in a folder: the formats that people keep photos in. A file named by itself may be of
-#: any format that Pillow reads.
-SUFFIXES: Final = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp"),
-    *(".tif", ".tiff", ".avif", ".jp2", ".ppm", ".pgm", ".pnm", ".tga"),
-)
-#: Largest picture read, where Pillow too takes a file for a decompression bomb.
-MAX_PIXELS: Final = 178_956_970
 
 _URL: Final = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
@@ -78,10 +64,9 @@ def read_picture(source: Source, *, colour: Colour | None = None) -> Picture:
     if isinstance(source, np.ndarray):
         return Picture("array", _from_array(source, colour))
     if isinstance(source, Image.Image):
-        with _told_as_media_error("image"):
-            return Picture("image", _to_rgb(source, "image"))
+        return Picture("image", _rgb(normalise_picture(source, "image")))
     if isinstance(source, bytes):
-        return Picture("bytes", _decode(io.BytesIO(source), "bytes"))
+        return Picture("bytes", _rgb(decode_picture(io.BytesIO(source), "bytes")))
     if isinstance(source, str | os.PathLike):
         return _read_file(os.fspath(source))
     raise TypeError(f"expected a path, bytes, Pillow image or array, got {type(source).__name__}")
@@ -148,91 +133,19 @@ def _read_file(source: str) -> Picture:
         raise MediaError(f"{source}: a folder, not a picture; use analyze_many or 'mien analyze'")
     try:
         with path.open("rb") as file:
-            return Picture(source, _decode(file, source))
+            return Picture(source, _rgb(decode_picture(file, source)))
     except FileNotFoundError as error:
         raise MediaError(f"{source}: no such file") from error
     except OSError as error:
         raise MediaError(f"{source}: cannot be read: {error.strerror or error}") from error
 
 
-def _decode(file: Any, name: str) -> npt.NDArray[np.uint8]:
-    with _told_as_media_error(name), warnings.catch_warnings():
-        # Pillow warns from 89 megapixels on; the limit here is checked in _to_rgb.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", message="Corrupt EXIF data")
-        with Image.open(file) as image:
-            return _to_rgb(image, name)
-
-
-@contextmanager
-def _told_as_media_error(name: str) -> Iterator[None]:
-    try:
-        yield
-    except MediaError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise _too_large(name) from error
-    except UnidentifiedImageError as error:
-        raise MediaError(f"{name}: not a picture in a format that can be read") from error
-    except Exception as error:
-        # Damage shows in many ways: OSError, SyntaxError, struct.error, ValueError, IndexError …
-        raise MediaError(f"{name}: damaged picture: {_one_line(error)}") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _too_large(name: str) -> MediaError:
-    return MediaError(f"{name}: more than {MAX_PIXELS // 10**6} megapixels; make it smaller first")
-
-
-def _to_rgb(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
-    """Return a Pillow image as upright ``(H, W, 3)`` uint8."""
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_large(name)
-    if not (image.width and image.height):
-        raise MediaError(f"{name}: an empty picture, {image.width} × {image.height} pixels")
-    image.load()
-    image = _upright(image)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _repeat_gray(_scale_deep(image))
-    if image.has_transparency_data:
-        image = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     return np.asarray(image.convert("RGB"))
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception as error:
-        # Cameras and editors write broken EXIF in many ways; the pixels are still good.
-        logger.info("EXIF data ignored: %s", error)
-        return image
-
-
-def _scale_deep(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Bring grey levels of more than 8 bits to 8: Pillow's own conversion cuts them off at 255.
-
-    Sixteen bits are scaled by their whole range. Mode "I" (32 bits) mostly holds 16, so it is
-    scaled so too, if nothing lies outside; that and floats outside 0 to 1 by what they hold.
-    """
-    levels = np.asarray(image).astype(np.float64)
-    levels = np.nan_to_num(levels, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(levels.min()), float(levels.max())
-    top = 1.0 if image.mode == "F" else 65535.0
-    if image.mode == "F" and low >= 0 and 1 < high <= 255:
-        top = 255.0
-    elif low < 0 or high > top:
-        levels, top = levels - low, max(high - low, 1e-12)
-    return _rounded(levels * (255 / top))
-
-
 def _rounded(levels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    rounded: npt.NDArray[np.uint8] = np.rint(levels).astype(np.uint8)
-    return rounded
+    return np.asarray(np.rint(levels), dtype=np.uint8)
 
 
 def _repeat_gray(image_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -245,10 +158,7 @@ def _from_array(array: npt.NDArray[Any], colour: Colour | None) -> npt.NDArray[n
     channels = array.shape[2] if array.ndim == 3 else 1 if array.ndim == 2 else 0
     if channels not in (1, 3, 4):
         raise ValueError(f"expected an array (H, W), (H, W, 1), (H, W, 3) or 4, got {array.shape}")
-    if array.size == 0:
-        raise MediaError(f"array: an empty picture, shape {array.shape}")
-    if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise _too_large("array")
+    check_size(array.shape[1], array.shape[0], "array")
     if channels > 1 and colour not in ("rgb", "bgr"):
         raise ValueError("tell the array's channel order: colour='rgb', or 'bgr' as OpenCV has it")
     if channels == 1 and colour not in (None, "gray"):
@@ -259,7 +169,7 @@ def _from_array(array: npt.NDArray[Any], colour: Colour | None) -> npt.NDArray[n
     if colour == "bgr":
         pixels = pixels[:, :, [2, 1, 0, 3][:channels]]
     pixels = np.ascontiguousarray(pixels)
-    return pixels if channels == 3 else _to_rgb(Image.fromarray(pixels), "array")
+    return pixels if channels == 3 else _rgb(normalise_picture(Image.fromarray(pixels), "array"))
 
 
 def _to_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

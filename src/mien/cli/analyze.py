@@ -32,6 +32,7 @@ def analyze(
         typer.Argument(metavar="SOURCE...", help="Pictures, folders, or patterns in quotes."),
     ],
     *,
+    table: Annotated[bool, typer.Option("--table", help="Print the table.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a row for each face.")] = False,
     output: Annotated[
@@ -55,7 +56,8 @@ def analyze(
 ) -> None:
     """Read the expressions in pictures.
 
-    Prints a table on a terminal and JSON elsewhere; with --output, the table or nothing.
+    Prints a table on a terminal and JSON elsewhere; with --output, the table or nothing. One of
+    --table, --json and --csv makes it that, wherever it goes.
 
     Exits with 1 when some picture could not be read and the others were, 2 for a wrong call.
 
@@ -65,8 +67,8 @@ def analyze(
     from mien.analysis.media import find_pictures  # noqa: PLC0415
     from mien.analysis.writers import check_suffix, make_writer, open_writer  # noqa: PLC0415
 
-    if json and csv:
-        raise typer.BadParameter("--json and --csv: choose one")
+    if table + json + csv > 1:
+        raise typer.BadParameter("--table, --json and --csv: choose one")
     if output is not None:
         check_suffix(output)
     paths = list(find_pictures(sources))
@@ -80,7 +82,7 @@ def analyze(
     results = analyzer.analyze_many(paths, whole_image=whole_image, on_error=tell)
     with ExitStack() as stack:
         writers: list[Writer] = []
-        if not (json or csv) and sys.stdout.isatty():
+        if table or (not (json or csv) and sys.stdout.isatty()):
             writers.append(_Table())
         elif json or csv or output is None:
             writers.append(make_writer(".csv" if csv else ".json", sys.stdout, analyzer.classes))

@@ -1,0 +1,132 @@
+"""Picture files decoded: whatever Pillow reads → upright, 8 bits a channel, grey or RGB.
+
+Used for photos to analyse and for faces to train on, so that both are seen alike: EXIF rotation is
+applied, transparent pixels show white, as on a page, of an animation the first frame is taken, and
+grey levels of 16 and 32 bits and floats are scaled, not clipped.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mien.errors import MediaError
+
+logger = logging.getLogger(__name__)
+
+#: Pictures in a folder: the formats that people keep photos in. A file named by itself may be of
+#: any format that Pillow reads.
+SUFFIXES: Final = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp"),
+    *(".tif", ".tiff", ".avif", ".jp2", ".ppm", ".pgm", ".pnm", ".tga"),
+)
+#: Largest picture read, where Pillow too takes a file for a decompression bomb.
+MAX_PIXELS: Final = 178_956_970
+
+
+def decode_picture(file: IO[bytes], name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode a picture file to an upright image of mode ``L`` or ``RGB``.
+
+    Args:
+        file: The file, open for reading.
+        name: What to call it in messages.
+        max_pixels: Largest picture that is decoded.
+
+    Raises:
+        MediaError: Not a picture, damaged, empty or too large.
+    """
+    with _told_as_media_error(name, max_pixels), warnings.catch_warnings():
+        # Pillow warns from 89 megapixels on; the limit is checked below.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", message="Corrupt EXIF data")
+        with Image.open(file) as image:
+            return _normalise(image, name, max_pixels)
+
+
+def normalise_picture(image: Image.Image, name: str) -> Image.Image:
+    """Bring a Pillow image to an upright one of mode ``L`` or ``RGB``; see this module.
+
+    Raises:
+        MediaError: Damaged, empty or too large.
+    """
+    with _told_as_media_error(name, MAX_PIXELS):
+        return _normalise(image, name, MAX_PIXELS)
+
+
+def check_size(width: int, height: int, name: str, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Refuse pictures without pixels or with too many.
+
+    Raises:
+        MediaError: It is such a picture.
+    """
+    if width * height > max_pixels:
+        raise _too_large(name, max_pixels)
+    if not (width and height):
+        raise MediaError(f"{name}: an empty picture, {width} × {height} pixels")
+
+
+@contextmanager
+def _told_as_media_error(name: str, max_pixels: int) -> Iterator[None]:
+    try:
+        yield
+    except MediaError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(name, max_pixels) from error
+    except UnidentifiedImageError as error:
+        raise MediaError(f"{name}: not a picture in a format that can be read") from error
+    except Exception as error:
+        # Damage shows in many ways: OSError, SyntaxError, struct.error, ValueError, IndexError …
+        raise MediaError(f"{name}: damaged picture: {_one_line(error)}") from error
+
+
+def _normalise(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+    check_size(image.width, image.height, name, max_pixels=max_pixels)
+    image.load()
+    image = _upright(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return Image.fromarray(_scale_deep(image))
+    if image.has_transparency_data:
+        image = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image if image.mode == "L" else image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:
+        # Cameras and editors write broken EXIF in many ways; the pixels are still good.
+        logger.info("EXIF data ignored: %s", error)
+        return image
+
+
+def _scale_deep(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Bring grey levels of more than 8 bits to 8: Pillow's own conversion cuts them off at 255.
+
+    Sixteen bits are scaled by their whole range. Mode "I" (32 bits) mostly holds 16, so it is
+    scaled so too, if nothing lies outside; that and floats outside 0 to 1 by what they hold.
+    """
+    levels = np.asarray(image).astype(np.float64)
+    levels = np.nan_to_num(levels, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(levels.min()), float(levels.max())
+    top = 1.0 if image.mode == "F" else 65535.0
+    if image.mode == "F" and low >= 0 and 1 < high <= 255:
+        top = 255.0
+    elif low < 0 or high > top:
+        levels, top = levels - low, max(high - low, 1e-12)
+    return np.asarray(np.rint(levels * (255 / top)), dtype=np.uint8)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _too_large(name: str, max_pixels: int) -> MediaError:
+    return MediaError(f"{name}: more than {max_pixels // 10**6} megapixels; make it smaller first")

@@ -1,0 +1,66 @@
+"""Limits and modes of decoding; the formats are tested where pictures are read."""
+
+import io
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mien.errors import MediaError
+from mien.pictures import check_size, decode_picture, normalise_picture
+
+
+def encoded(image: Image.Image, file_format: str = "PNG") -> io.BytesIO:
+    file = io.BytesIO()
+    image.save(file, file_format)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected_mode", "expected"),
+    [
+        ("L", 200, "L", 200),
+        ("1", 1, "L", 255),
+        ("I;16", 200 * 257, "L", 200),
+        ("RGB", (10, 20, 30), "RGB", (10, 20, 30)),
+        ("RGBA", (10, 20, 30, 255), "RGB", (10, 20, 30)),
+        ("RGBA", (10, 20, 30, 0), "RGB", (255, 255, 255)),
+        ("LA", (10, 0), "RGB", (255, 255, 255)),
+        ("P", 0, "RGB", (0, 0, 0)),
+    ],
+)
+def test_every_mode_becomes_grey_or_rgb(
+    mode: str, colour: Any, expected_mode: str, expected: Any
+) -> None:
+    image = decode_picture(encoded(Image.new(mode, (5, 4), colour)), "one")
+
+    assert (image.mode, image.size) == (expected_mode, (5, 4))
+    assert image.getpixel((2, 2)) == expected
+
+
+def test_an_image_in_hand_is_treated_as_a_file_is() -> None:
+    clear = Image.new("RGBA", (5, 4), (10, 20, 30, 0))
+
+    assert normalise_picture(clear, "image").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_the_limit_is_the_callers() -> None:
+    file = encoded(Image.new("L", (2000, 1001)))
+
+    assert decode_picture(file, "large.png", max_pixels=2_002_000).size == (2000, 1001)
+    with pytest.raises(MediaError, match=r"^large\.png: more than 2 megapixels"):
+        decode_picture(file, "large.png", max_pixels=2_001_999)
+
+
+def test_no_pixels_are_no_picture() -> None:
+    with pytest.raises(MediaError, match="an empty picture, 0 × 3 pixels"):
+        check_size(0, 3, "one")
+
+
+NOISE = encoded(Image.effect_noise((64, 64), 80)).getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", NOISE[:40], NOISE[: len(NOISE) // 2]])
+def test_damage_is_one_line_with_the_name(content: bytes) -> None:
+    with pytest.raises(MediaError, match=r"^one\.png: [^\n]+$"):
+        decode_picture(io.BytesIO(content), "one.png")
