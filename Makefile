@@ -21,12 +21,11 @@ demo: $(DEMO)/.ready
 test: $(FULL)/.ready
 	$(FULL)/$(BIN)/python -m pytest
 
-# What the suite does not see: style, types, the direction of imports, the slow tests.
+# What the suite does not see: style and types.
 check: $(FULL)/.ready
 	$(FULL)/$(BIN)/ruff check
 	$(FULL)/$(BIN)/ruff format --check
 	$(FULL)/$(BIN)/mypy
-	$(FULL)/$(BIN)/python -m pytest -m slow
 
 wheel: $(FULL)/.ready
 	$(FULL)/$(BIN)/uv build --out-dir dist

@@ -11,22 +11,19 @@ second use on a machine. Times are medians; photos are decoded and scaled before
 
 import argparse
 import json
-import os
-import platform
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from machine import describe_machine, peak_memory_mb
 from mien.analysis.analyzer import Analyzer
 
 COLD_RUNS = 5
@@ -44,9 +41,7 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(MEASUREMENTS[arguments.measure](arguments)))
         return
-    packages = ("mien", "numpy", "pillow", "onnxruntime")
-    print(f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, ", end="")
-    print(", ".join(f"{name} {version(name)}" for name in packages))
+    print(describe_machine("mien", "numpy", "pillow", "onnxruntime"))
     for module in ("mien", "mien.analysis.analyzer"):
         print(f"import {module}: {_import_ms(module):.0f} ms")
     for threads in arguments.threads:
@@ -82,10 +77,7 @@ def measure_warm(arguments: argparse.Namespace) -> dict[str, Any]:
     crops = np.random.default_rng(0).integers(0, 256, (64, 48, 48)).astype(np.uint8)
     per_batch = _median_ms(lambda: analyzer.classify(crops))
     rows.append(f"classifier, 64 faces: {64e3 / per_batch:.0f} faces/s")
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    rows.append(f"peak memory: {peak / 1e6:.0f} MB")
+    rows.append(f"peak memory: {peak_memory_mb():.0f} MB")
     return {"rows": rows}
 
 
@@ -127,14 +119,6 @@ def _median_ms(call: Callable[[], object]) -> float:
         call()
         times.append(time.perf_counter() - start)
     return statistics.median(times) * 1e3
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -13,18 +13,16 @@ import hashlib
 import json
 import multiprocessing
 import os
-import platform
-import resource
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from machine import describe_machine, peak_memory_mb
 
 PACKAGES = ("mien", "numpy", "pandas", "pyarrow")
 
@@ -80,10 +78,8 @@ def measure(reader: str, path: str) -> Measurement:
     started = time.perf_counter()
     images = READERS[reader](path)
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts kibibytes, macOS bytes.
-    peak_mb = peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-    return Measurement(seconds, peak_mb, hashlib.sha256(images.tobytes()).hexdigest())
+    digest = hashlib.sha256(images.tobytes()).hexdigest()
+    return Measurement(seconds, peak_memory_mb(), digest)
 
 
 def measure_apart(reader: str, path: Path) -> Measurement:
@@ -117,13 +113,6 @@ def show(name: str, size: int, results: dict[str, dict[str, float]]) -> None:
         print(f"{reader:<24}{one['seconds']:>9.2f}{ratio:>15.1f}{one['peak_mb']:>9.0f}")
 
 
-def machine() -> str:
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    python = f"Python {platform.python_version()}"
-    return f"{platform.system()} {platform.machine()}, {cores} cores, {python}, {versions}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("path", nargs="?", default=os.environ.get("MIEN_FER2013"))
@@ -135,7 +124,7 @@ def main() -> None:
     source = Path(options.path)
     if source.is_dir():
         source = next(iter(sorted(source.glob("fer2013.csv*"))), source / "fer2013.csv")
-    report: dict[str, Any] = {"machine": machine(), "repeats": options.repeats}
+    report: dict[str, Any] = {"machine": describe_machine(*PACKAGES), "repeats": options.repeats}
     print(report["machine"])
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MIEN_CACHE"] = folder

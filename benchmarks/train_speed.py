@@ -12,7 +12,6 @@ arithmetic does not depend on what they show.
 
 import argparse
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
+from machine import describe_machine
 from mien.data.synthetic import synthetic_faces
 from mien.models import build_model
 from mien.training.augment import augment
@@ -39,10 +39,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     native = has_bf16_hardware(torch.device("cpu"))
-    print(
-        f"{platform.processor() or platform.machine()}, {arguments.threads} threads, "
-        f"bf16 in hardware: {'yes' if native else 'no'}, torch {version('torch')}"
-    )
+    print(f"{describe_machine('mien', 'torch')}, {arguments.threads} threads", end=", ")
+    print(f"bf16 in hardware: {'yes' if native else 'no'}")
     recipe = load_recipe("mien-s")
     compare("training step", step_variants(recipe), recipe.batch_size, arguments.steps)
     compare("augmentation", augment_variants(recipe), recipe.batch_size, arguments.steps)

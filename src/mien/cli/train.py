@@ -1,7 +1,9 @@
 """``mien train``: train a recipe, with live progress."""
 
+import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -64,7 +66,7 @@ def train(
     if result.interrupted:
         console.print(
             f"stopped after {result.epochs} whole epochs; go on with: "
-            f"mien train {recipe} --resume --output {folder}",
+            f"{_resume_command(recipe, data, folder, set_ or ())}",
             highlight=False,
             soft_wrap=True,
         )
@@ -72,6 +74,13 @@ def train(
     best = f"{100 * result.best_accuracy:.2f} % on {loaded.data.validation}"
     console.print(f"best: {best}, epoch {result.best_epoch} of {result.epochs}", highlight=False)
     typer.echo(folder)
+
+
+def _resume_command(recipe: str, data: Path | None, folder: Path, settings: Sequence[str]) -> str:
+    words = ["mien", "train", recipe, "--resume", "--output", str(folder)]
+    words += ["--data", str(data)] if data is not None else []
+    words += [word for setting in settings for word in ("--set", setting)]
+    return shlex.join(words)
 
 
 def _run_folder(name: str, *, resume: bool) -> Path:
