@@ -14,9 +14,10 @@ PHOTO = $(wildcard $(DEMO)/[Ll]ib/python3*/site-packages/matplotlib/mpl-data/sam
 .PHONY: demo test check wheel clean
 
 demo: $(DEMO)/.ready
-	$(DEMO)/$(BIN)/mien analyze $(PHOTO) --table \
-		--annotate demo-output --output demo-output/grace_hopper.json
-	@echo "annotated picture and JSON: demo-output/"
+	@mkdir -p demo-output && cp $(PHOTO) demo-output/photo.jpg
+	$(DEMO)/$(BIN)/mien analyze demo-output/photo.jpg --table \
+		--annotate demo-output/annotated --output demo-output/photo.json
+	@echo "written: demo-output/annotated/photo.jpg, demo-output/photo.json"
 
 test: $(FULL)/.ready
 	$(FULL)/$(BIN)/python -m pytest

@@ -99,9 +99,12 @@ class ExpressionModule(pl.LightningModule):
         """Return the optimiser and its schedule, stepped every batch."""
         optimizer = build_optimizer(self.network, self._recipe.optimizer)
         total = int(self.trainer.estimated_stepping_batches)
-        schedule = self._recipe.schedule
+        recipe = self._recipe
+        restart = recipe.schedule.restart_epoch
+        first = total * restart // recipe.epochs if 0 < restart < recipe.epochs else total
         scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_factor(schedule, step=step, total=total)
+            optimizer,
+            lambda step: rate_factor(recipe.schedule, step=step, first=first, total=total),
         )
         return {
             "optimizer": optimizer,
@@ -128,15 +131,30 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.
     return torch.optim.AdamW(groups, config.lr)
 
 
-def rate_factor(schedule: ScheduleConfig, *, step: int, total: int) -> float:
-    """Return the share of the full learning rate at a step of ``total``."""
-    rising = round(schedule.warmup * total)
+def rate_factor(schedule: ScheduleConfig, *, step: int, first: int, total: int) -> float:
+    """Return the share of the full learning rate at a step.
+
+    Args:
+        schedule: How the rate goes.
+        step: The step, from 0.
+        first: Steps of the first decay; all of them where there is no restart.
+        total: Steps of the run.
+    """
+    if step >= first and first < total:
+        gone = (step - first) / (total - first)
+        return schedule.restart_factor * _decay(schedule.name, gone)
+    rising = round(schedule.warmup * first)
     if step < rising:
         return 1 / 25 + (1 - 1 / 25) * step / rising
-    if schedule.name == "constant":
+    return _decay(schedule.name, (step - rising) / max(1, first - rising))
+
+
+def _decay(name: str, gone: float) -> float:
+    """Return what is left of the rate when a share of the decay's steps is gone."""
+    if name == "constant":
         return 1.0
-    gone = min(1.0, (step - rising) / max(1, total - rising))
-    return (1 + math.cos(math.pi * gone)) / 2 if schedule.name == "cosine" else 1 - gone
+    gone = min(1.0, gone)
+    return (1 + math.cos(math.pi * gone)) / 2 if name == "cosine" else 1 - gone
 
 
 def _to_channels_last(faces: Tensor) -> Tensor:

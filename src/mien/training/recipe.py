@@ -101,17 +101,27 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """The learning rate over the run: a linear warm-up, then a decay.
+    """The learning rate over the run: a linear warm-up, then a decay, which may come twice.
+
+    A warm restart (Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983) leaves a usable
+    model at its first end and improves it from there.
 
     Attributes:
         name: ``cosine`` or ``linear`` decay to zero, or ``constant``.
-        warmup: Share of all steps spent rising from a twenty-fifth to the full rate.
+        warmup: Share of the first decay's steps spent rising from a twenty-fifth to the full rate.
+        restart_epoch: Epochs after which the rate has decayed and starts anew; with 0, or when
+            training ends before, never.
+        restart_factor: Share of the full rate that it starts anew at.
     """
 
     name: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: float = 0.0
+    restart_epoch: int = 0
+    restart_factor: float = 0.5
 
     def __post_init__(self) -> None:
+        restart = self.restart_epoch
+        _check(restart >= 0, "schedule.restart_epoch", "0 or more", restart)
         _check(0 <= self.warmup < 1, "schedule.warmup", "0 up to 1", self.warmup)
 
 

@@ -1,0 +1,50 @@
+import pytest
+import torch
+from torch import nn
+
+from mien.training.module import build_optimizer, rate_factor
+from mien.training.recipe import OptimizerConfig, ScheduleConfig
+
+
+def rates(schedule: ScheduleConfig, first: int, total: int) -> list[float]:
+    return [rate_factor(schedule, step=step, first=first, total=total) for step in range(total)]
+
+
+def test_the_rate_rises_then_falls_to_nothing() -> None:
+    curve = rates(ScheduleConfig(name="cosine", warmup=0.1), 100, 100)
+
+    assert curve[0] == pytest.approx(1 / 25)
+    assert max(curve) == curve[10] == 1
+    assert curve[:11] == sorted(curve[:11])
+    assert curve[10:] == sorted(curve[10:], reverse=True)
+    assert curve[-1] < 0.01
+    assert curve[55] == pytest.approx(0.5)
+
+
+def test_linear_and_constant_do_as_they_say() -> None:
+    assert rates(ScheduleConfig(name="linear"), 4, 4) == [1, 0.75, 0.5, 0.25]
+    assert rates(ScheduleConfig(name="constant"), 4, 4) == [1, 1, 1, 1]
+
+
+def test_a_restart_does_not_change_what_came_before() -> None:
+    schedule = ScheduleConfig(name="cosine", warmup=0.1, restart_epoch=1, restart_factor=0.5)
+
+    curve = rates(schedule, 100, 150)
+
+    assert curve[:100] == rates(ScheduleConfig(name="cosine", warmup=0.1), 100, 100)
+    assert curve[100] == 0.5
+    assert curve[125] == pytest.approx(0.25)
+    assert curve[149] < 0.01
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_weight_decay_spares_biases_and_normalisation(name: str) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 7))
+    config = OptimizerConfig(name=name, lr=0.1, weight_decay=0.5)  # type: ignore[arg-type]
+
+    decayed, spared = build_optimizer(network, config).param_groups
+
+    assert decayed["weight_decay"] == 0.5
+    assert [p.shape for p in decayed["params"]] == [torch.Size([4, 1, 3, 3]), torch.Size([7, 4])]
+    assert spared["weight_decay"] == 0
+    assert len(spared["params"]) == 4
