@@ -8,13 +8,13 @@ FULL := .env-full
 BIN := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PINS := --constraints constraints.txt
 
-# A portrait that ships with matplotlib; found when the recipe runs, after matplotlib is there.
-PHOTO = $(wildcard $(DEMO)/[Ll]ib/python3*/site-packages/matplotlib/mpl-data/sample_data/grace_hopper.jpg)
-
 .PHONY: demo test check wheel clean
 
 demo: $(DEMO)/.ready
-	@mkdir -p demo-output && cp $(PHOTO) demo-output/photo.jpg
+	@# a portrait that ships with matplotlib
+	@$(DEMO)/$(BIN)/python -c 'import shutil, pathlib as p, matplotlib as m; \
+		p.Path("demo-output").mkdir(exist_ok=True); \
+		shutil.copy(p.Path(m.get_data_path(), "sample_data", "grace_hopper.jpg"), "demo-output/photo.jpg")'
 	$(DEMO)/$(BIN)/mien analyze demo-output/photo.jpg --table \
 		--annotate demo-output/annotated --output demo-output/photo.json
 	@echo "written: demo-output/annotated/photo.jpg, demo-output/photo.json"
@@ -49,6 +49,6 @@ $(FULL)/.ready: pyproject.toml constraints.txt
 
 define environment
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mien needs Python 3.11 or newer: make PYTHON=/path/to/python3")'
-test -x $(1)/$(BIN)/python || $(PYTHON) -m venv $(1)
+$(1)/$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(1)
 $(1)/$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 endef

@@ -75,6 +75,18 @@ def test_a_file_that_differs_is_not_written(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_figures_of_another_checkpoint_do_not_travel(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    evaluate(run, faces, "PublicTest").write(run / "evaluation-PublicTest.json")
+
+    assert export(run).metadata.metrics.keys() == {"PublicTest"}
+    torch.save({**torch.load(run / "last.ckpt", weights_only=True), "extra": 1}, run / "other.ckpt")
+    assert export(run / "other.ckpt").metadata.metrics == {}
+
+
 def test_damaged_evaluations_are_told(trained: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained, run)

@@ -14,6 +14,7 @@ from torch import nn
 import mien
 from mien.cache import atomic_write
 from mien.errors import CheckpointError
+from mien.evaluation.evaluate import file_sha256
 from mien.metadata import ModelMetadata
 from mien.preprocess import FACE_SIZE, FER2013_CROP
 from mien.training.checkpoint import Checkpoint, load_checkpoint
@@ -44,7 +45,7 @@ class Export:
     metadata: ModelMetadata
 
 
-def export(run: str | Path, path: str | Path) -> Export:
+def export(run: str | Path, path: str | Path | None = None) -> Export:
     """Write a run's best checkpoint as a self-contained ONNX file.
 
     The file takes ``faces`` float32 ``(N, 1, 48, 48)``, standardised, N free, and gives ``logits``
@@ -53,13 +54,13 @@ def export(run: str | Path, path: str | Path) -> Export:
 
     Args:
         run: A run's folder, or a checkpoint.
-        path: Where the file goes.
+        path: Where the file goes; by default beside the checkpoint, named by its recipe.
 
     Raises:
         CheckpointError: The run cannot be used, or ONNX Runtime's answers differ from torch's.
     """
-    path = Path(path)
     checkpoint = load_checkpoint(run)
+    path = Path(path or checkpoint.path.with_name(f"{checkpoint.recipe.name}.onnx"))
     network = checkpoint.build_network()
     metadata = describe(checkpoint)
     with atomic_write(path) as temporary:
@@ -73,13 +74,18 @@ def export(run: str | Path, path: str | Path) -> Export:
 
 
 def describe(checkpoint: Checkpoint) -> ModelMetadata:
-    """Return what an exported file says of a checkpoint, its evaluations included."""
+    """Return what an exported file says of a checkpoint.
+
+    Evaluations beside it are included where they are of this very file, not of an earlier best.
+    """
     metrics: dict[str, Any] = {}
+    digest = file_sha256(checkpoint.path)
     for found in sorted(checkpoint.path.parent.glob("evaluation-*.json")):
         try:
             evaluation = json.loads(found.read_text("utf-8"))
-            metrics[evaluation.pop("split")] = evaluation
-        except (ValueError, KeyError) as error:
+            if evaluation["model_sha256"] == digest:
+                metrics[evaluation.pop("split")] = evaluation
+        except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{found}: not an evaluation of mien: {error!r}") from error
     return ModelMetadata(
         name=checkpoint.recipe.name,

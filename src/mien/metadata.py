@@ -11,6 +11,9 @@ from typing import Any
 
 from mien.errors import ModelError
 
+#: A run's checkpoint of its best epoch, which stands for the run.
+BEST = "best.ckpt"
+
 #: Version of this schema; a reader refuses a file of a newer one.
 SCHEMA = 1
 

@@ -8,8 +8,9 @@ import torch
 
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError
+from mien.metadata import BEST
 from mien.training import Recipe
-from mien.training.checkpoint import BEST, load_checkpoint
+from mien.training.checkpoint import load_checkpoint
 
 
 def test_a_checkpoint_carries_all_that_is_needed(
@@ -44,7 +45,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(
     flag, path = tmp_path / "ran", tmp_path / "evil.ckpt"
     save({"state_dict": {}, "mien": Payload(flag)}, path)
 
-    with pytest.raises(CheckpointError, match="refused"):
+    with pytest.raises(CheckpointError, match=r"refused|not a checkpoint"):
         load_checkpoint(path)
     assert not flag.exists()
 
@@ -57,6 +58,17 @@ def test_damage_is_told(trained: Path, tmp_path: Path) -> None:
         load_checkpoint(path)
     path.write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"cut\.ckpt"):
+        load_checkpoint(path)
+    for content in (
+        b"emotion,pixels\n3,1 2 3\n",
+        b"\x89PNG\r\n\x1a\n" + bytes(200),
+        b"\x80\x04K\x01.",
+    ):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"cut\.ckpt: (damaged|not a checkpoint)"):
+            load_checkpoint(path)
+    torch.save({"mien": "{}", "state_dict": [1], "epoch": 1}, path)
+    with pytest.raises(CheckpointError, match="not a checkpoint of mien"):
         load_checkpoint(path)
     torch.save({"weights": 1}, path)
     with pytest.raises(CheckpointError, match="not a checkpoint of mien"):

@@ -1,20 +1,25 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from mien.data.dataset import ExpressionDataset
 from mien.data.synthetic import synthetic_faces
 from mien.errors import CheckpointError, DataError
+from mien.metadata import BEST
 from mien.training import Progress, Recipe, find_device, load_recipe, train
-from mien.training.checkpoint import BEST, LAST, load_checkpoint, read_checkpoint
+from mien.training.callbacks import AtomicCheckpointIO
+from mien.training.checkpoint import LAST, load_checkpoint, read_checkpoint
 from mien.training.recipe import recipe_names
 from mien.training.run import has_bf16_hardware
 
@@ -55,6 +60,8 @@ def test_a_run_leaves_all_that_it_promises(trained: Path) -> None:
     assert summary["epochs"] == 2
     assert summary["parameters"] > 0
     assert summary["data"]["train"] == "Training"
+    assert summary["device"] == "cpu"
+    assert summary["precision"] in ("32-true", "bf16-mixed")
     assert load_recipe(trained / "recipe.toml").model_name == "residual"
 
 
@@ -101,6 +108,56 @@ def test_the_averaged_weights_are_the_ones_kept(trained: Path) -> None:
 
     name = "network.head.weight"
     assert not torch.equal(content["state_dict"][name], content["current_model_state"][name])
+
+
+def test_a_run_that_was_moved_still_knows_its_best(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = make_recipe(**RESTLESS)
+    train(recipe, faces, tmp_path / "whole", device="cpu")
+    with pytest.raises(PowerCutError):
+        train(recipe, faces, tmp_path / "here", device="cpu", watch=stop_in(3, 2))
+
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    train(recipe, faces, tmp_path / "there", device="cpu", resume=True)
+
+    whole, moved = (load_checkpoint(tmp_path / name) for name in ("whole", "there"))
+    assert whole.epoch == moved.epoch
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(b"the one before")
+
+    with pytest.raises(Exception, match="pickle"):
+        AtomicCheckpointIO().save_checkpoint({"code": lambda: None}, path)
+
+    assert path.read_bytes() == b"the one before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_run_that_stopped_early_is_over(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = make_recipe(epochs=30, patience=2, optimizer={"name": "sgd", "lr": 1e-9})
+    first = train(recipe, faces, tmp_path / "run", device="cpu")
+    weights = (tmp_path / "run" / LAST).read_bytes()
+
+    again = train(recipe, faces, tmp_path / "run", device="cpu", resume=True)
+
+    assert again == first
+    assert (tmp_path / "run" / LAST).read_bytes() == weights
+
+
+def test_pixels_that_are_all_equal_are_told(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    flat = replace(faces, images=np.full_like(faces.images, 7))
+
+    with pytest.raises(DataError, match="nothing to learn"):
+        train(make_recipe(), flat, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_early_stopping_ends_a_run_that_does_not_improve(
@@ -162,6 +219,7 @@ def test_an_unknown_or_missing_device_is_told() -> None:
             find_device("cuda")
 
 
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="asks Linux")
 def test_the_devices_that_multiply_bf16_are_told_apart() -> None:
     assert has_bf16_hardware(torch.device("cpu")) == any(
         word in Path("/proc/cpuinfo").read_text() for word in ("avx512_bf16", "amx_bf16", " bf16 ")

@@ -1,5 +1,6 @@
 """The ``mien`` command: its subcommands and how errors leave it."""
 
+import io
 import sys
 from typing import Annotated
 
@@ -47,7 +48,11 @@ app.add_typer(data_app, name="data", help="Fetch, read and check data sets.")
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line and exit code 2."""
+    """Run the command line; what cannot be used is told in one line, with exit code 2."""
+    # File names need not be valid text; they are printed back byte for byte.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
     try:
         app()
     except (MienError, OSError) as error:

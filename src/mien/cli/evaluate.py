@@ -36,15 +36,19 @@ def evaluate(
         from mien.evaluation import evaluate as measure  # noqa: PLC0415
 
         evaluation = measure(model, open_dataset(data), split)
-    if model.is_dir():
-        evaluation.write(model / f"evaluation-{split}.json")
     if as_json:
         typer.echo(json.dumps(evaluation.to_dict(), indent=2))
-        return
+    else:
+        _print_tables(evaluation)
+    if model.is_dir():
+        evaluation.write(model / f"evaluation-{split}.json")
+
+
+def _print_tables(evaluation: "Evaluation") -> None:
     from rich.console import Console  # noqa: PLC0415
 
     console = Console()
-    console.print(_headline(evaluation), highlight=False)
+    console.print(_headline(evaluation), highlight=False, soft_wrap=True)
     console.print(_per_class(evaluation))
     console.print(_confusion(evaluation))
 

@@ -21,12 +21,9 @@ def export(
     Example: mien export runs/mien-s-20261120-233000 --output mien-s.onnx
     """
     with require_extra("train"):
-        from mien import export as exporting  # noqa: PLC0415
-        from mien.training.checkpoint import load_checkpoint  # noqa: PLC0415
+        from mien.export import export as write_onnx  # noqa: PLC0415
 
-    checkpoint = load_checkpoint(run)
-    path = output or checkpoint.path.parent / f"{checkpoint.recipe.name}.onnx"
-    done = exporting.export(run, path)
+        done = write_onnx(run, output)
     for batch, difference in done.parity.items():
         typer.echo(f"parity at batch {batch}: largest difference of a logit {difference:.1e}")
     typer.echo(f"{done.path}: {done.size_bytes / 1e6:.2f} MB, {done.metadata.name}")

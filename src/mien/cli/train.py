@@ -50,23 +50,23 @@ def train(
     with require_extra("train"):
         from mien import training  # noqa: PLC0415
 
-    try:
-        training.find_device(device)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--device") from error
-    loaded = training.load_recipe(recipe, set_ or ())
-    folder = output or _run_folder(loaded.name, resume=resume)
-    dataset = open_dataset(data)
-    console = Console(file=sys.stderr)
-    console.print(f"{loaded.name}: {loaded.title}\n{dataset}\n→ {folder}", highlight=False)
-    with _Display(console) as display:
-        result = training.train(
-            loaded, dataset, folder, resume=resume, device=device, watch=display.show
-        )
+        try:
+            training.find_device(device)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--device") from error
+        loaded = training.load_recipe(recipe, set_ or ())
+        folder = output or _run_folder(loaded.name, resume=resume)
+        dataset = open_dataset(data)
+        console = Console(file=sys.stderr)
+        console.print(f"{loaded.name}: {loaded.title}\n{dataset}\n→ {folder}", highlight=False)
+        with _Display(console) as display:
+            result = training.train(
+                loaded, dataset, folder, resume=resume, device=device, watch=display.show
+            )
     if result.interrupted:
+        again = _command(recipe, data, folder, set_ or (), resume=result.epochs > 0)
         console.print(
-            f"stopped after {result.epochs} whole epochs; go on with: "
-            f"{_resume_command(recipe, data, folder, set_ or ())}",
+            f"stopped after {result.epochs} whole epochs; go on with: {again}",
             highlight=False,
             soft_wrap=True,
         )
@@ -76,8 +76,11 @@ def train(
     typer.echo(folder)
 
 
-def _resume_command(recipe: str, data: Path | None, folder: Path, settings: Sequence[str]) -> str:
-    words = ["mien", "train", recipe, "--resume", "--output", str(folder)]
+def _command(
+    recipe: str, data: Path | None, folder: Path, settings: Sequence[str], *, resume: bool
+) -> str:
+    """Return the command that goes on with a run; before its first checkpoint, the same again."""
+    words = ["mien", "train", recipe, *(["--resume"] * resume), "--output", str(folder)]
     words += ["--data", str(data)] if data is not None else []
     words += [word for setting in settings for word in ("--set", setting)]
     return shlex.join(words)
@@ -87,7 +90,7 @@ def _run_folder(name: str, *, resume: bool) -> Path:
     """Return a fresh run's folder, or the newest one of the recipe to resume."""
     if not resume:
         return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    found = sorted(Path("runs").glob(f"{name}-????????-??????"))
+    found = sorted(p.parent for p in Path("runs").glob(f"{name}-????????-??????/last.ckpt"))
     if not found:
         raise CheckpointError(f"no run of {name} under runs/ to resume: name it with --output")
     return found[-1]

@@ -1,5 +1,6 @@
 """Evaluate a run, a checkpoint or an ONNX file on one split, single view, as it is."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
 from mien.errors import DataError
 from mien.evaluation.metrics import ClassificationMetrics, classification_metrics
+from mien.metadata import BEST
 
 #: Faces a batch; larger was not faster on two cores.
 BATCH = 256
@@ -23,7 +25,8 @@ class Evaluation:
     """One model measured on one split.
 
     Attributes:
-        model: The file that was measured.
+        model: Name of the file or run that was measured.
+        model_sha256: Digest of the very file, since a run's best checkpoint may change.
         split: The split's name.
         fingerprint: sha256 of the data.
         count: Images measured.
@@ -31,6 +34,7 @@ class Evaluation:
     """
 
     model: str
+    model_sha256: str
     split: str
     fingerprint: str
     count: int
@@ -40,6 +44,7 @@ class Evaluation:
         """Return the evaluation as plain JSON types."""
         return {
             "model": self.model,
+            "model_sha256": self.model_sha256,
             "split": self.split,
             "data": self.fingerprint,
             "count": self.count,
@@ -70,16 +75,29 @@ def evaluate(model: str | Path, dataset: ExpressionDataset, split: str) -> Evalu
     part = dataset.split(split)
     if not len(part):
         raise DataError(f"the data has no {split} images, only {', '.join(dataset.splits)}")
-    logits, classes = _logits(Path(model), part.images)
+    file = model_file(model)
+    logits, classes = _logits(file, part.images)
     if classes != dataset.classes:
         raise DataError(f"the model knows {', '.join(classes)}; the data {', '.join(part.classes)}")
     return Evaluation(
         model=Path(model).name,
+        model_sha256=file_sha256(file),
         split=split,
         fingerprint=dataset.fingerprint,
         count=len(part),
         metrics=classification_metrics(logits, part.labels, classes),
     )
+
+
+def model_file(model: str | Path) -> Path:
+    """Return the file that stands for a model: of a run's folder, its best checkpoint."""
+    return Path(model) / BEST if Path(model).is_dir() else Path(model)
+
+
+def file_sha256(file: Path) -> str:
+    """Return the hex digest of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _logits(

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
+from mien.errors import RecipeError
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualNetConfig:
@@ -28,6 +30,14 @@ class ResidualNetConfig:
     blocks: int = 2
     squeeze_from: int = 2
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.widths or min(self.widths) < 1:
+            raise RecipeError(f"model.widths: expected channels of 1 or more, got {self.widths}")
+        if self.blocks < 1:
+            raise RecipeError(f"model.blocks: expected 1 or more, got {self.blocks}")
+        if not 0 <= self.dropout < 1:
+            raise RecipeError(f"model.dropout: expected 0 up to 1, got {self.dropout}")
 
     def build(self, num_classes: int) -> nn.Module:
         """Return a fresh :class:`ResidualNet`."""
@@ -96,8 +106,9 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, channels: int, *, reduction: int = 8) -> None:
         super().__init__()
-        self.reduce = nn.Linear(channels, channels // reduction)
-        self.expand = nn.Linear(channels // reduction, channels)
+        middle = max(1, channels // reduction)
+        self.reduce = nn.Linear(channels, middle)
+        self.expand = nn.Linear(middle, channels)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the maps scaled, same shape."""

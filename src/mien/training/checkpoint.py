@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import CheckpointError, RecipeError
+from mien.metadata import BEST
 from mien.models import build_model
 from mien.training.recipe import Recipe, recipe_from_dict
 
-BEST = "best.ckpt"
 LAST = "last.ckpt"
 
 
@@ -94,7 +95,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             epoch=int(content["epoch"]) + 1,
             weights=weights,
         )
-    except (KeyError, TypeError, ValueError, RecipeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecipeError) as error:
         raise CheckpointError(f"{path}: not a checkpoint of mien: {error!r}") from error
 
 
@@ -105,6 +106,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: Damaged or unsafe.
     """
     try:
+        # torch.load takes bare pickles too; a checkpoint of mien is an archive.
+        if not zipfile.is_zipfile(path):
+            raise CheckpointError(f"{path}: damaged, or not a checkpoint")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
@@ -112,8 +116,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"run code; use checkpoints written by mien"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: damaged: {reason}") from error
+        raise CheckpointError(f"{path}: damaged, or not a checkpoint") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: not a checkpoint of mien")
     return content

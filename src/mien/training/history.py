@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from mien.cache import atomic_write
+from mien.errors import CheckpointError
 
 METRICS: Final = "metrics.csv"
 CURVES: Final = "curves.png"
@@ -33,8 +34,7 @@ class History:
         path = folder / METRICS
         self.rows: list[dict[str, float]] = []
         if keep and path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                self.rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+            self.rows = _read(path)
 
     def truncate(self, epochs: int) -> None:
         """Forget epochs that were logged but never checkpointed."""
@@ -49,7 +49,8 @@ class History:
         ):
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
-            writer.writerows({k: _short(k, v) for k, v in row.items()} for row in self.rows)
+            # Whole floats, so that a resumed run compares epochs as the first sitting did.
+            writer.writerows({**row, "epoch": int(row["epoch"])} for row in self.rows)
 
     def best(self) -> dict[str, float] | None:
         """Return the row of the best validation accuracy, the first of equals."""
@@ -82,5 +83,9 @@ class History:
             figure.savefig(temporary, format="png", dpi=110)
 
 
-def _short(name: str, value: float) -> str:
-    return str(int(value)) if name == "epoch" else f"{value:.6g}"
+def _read(path: Path) -> list[dict[str, float]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{name: float(row[name]) for name in COLUMNS} for row in csv.DictReader(file)]
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise CheckpointError(f"{path}: not the metrics that mien wrote: {error!r}") from error

@@ -6,6 +6,7 @@ the nearest known one, and there is no inheritance between files; a single value
 """
 
 import json
+import math
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -75,6 +76,8 @@ class AugmentConfig:
         for item in ("flip", "noise_probability", "erase_probability"):
             _check(0 <= getattr(self, item) <= 1, f"augment.{item}", "0 to 1", getattr(self, item))
         _check(0 <= self.scale < 1, "augment.scale", "0 up to 1", self.scale)
+        for item in ("rotation_deg", "shift", "brightness", "contrast", "noise"):
+            _check(getattr(self, item) >= 0, f"augment.{item}", "0 or more", getattr(self, item))
         smallest, largest = self.erase_area
         _check(0 < smallest <= largest < 1, "augment.erase_area", "0 to 1, rising", self.erase_area)
 
@@ -97,6 +100,9 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         _check(self.lr > 0, "optimizer.lr", "a number above 0", self.lr)
+        _check(0 <= self.momentum < 1, "optimizer.momentum", "0 up to 1", self.momentum)
+        decay = self.weight_decay
+        _check(decay >= 0, "optimizer.weight_decay", "0 or more", decay)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +193,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for item in ("epochs", "batch_size"):
             _check(getattr(self, item) >= 1, item, "1 or more", getattr(self, item))
+        for item in ("seed", "patience"):
+            _check(0 <= getattr(self, item) < 2**32, item, "0 to 2^32", getattr(self, item))
         _check(0 <= self.label_smoothing < 1, "label_smoothing", "0 up to 1", self.label_smoothing)
         _check(0 <= self.ema_decay < 1, "ema_decay", "0 up to 1", self.ema_decay)
 
@@ -219,8 +227,10 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     path = _find_recipe(name_or_path)
     try:
         values = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"{path}: not a readable TOML file: {error}") from error
+    if "name" in values:
+        raise RecipeError(f"{path}: 'name' is the file's own name, leave it out")
     for override in overrides:
         _override(values, override)
     return recipe_from_dict({**values, "name": path.stem})
@@ -233,9 +243,14 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
         RecipeError: An unknown key or a value of the wrong type.
     """
     values = dict(values)
-    model = dict(values.pop("model", {}))
+    model = values.pop("model", {})
+    if not isinstance(model, Mapping):
+        raise RecipeError(f"model: expected a table, got {model!r}")
+    if "model_name" in values:
+        raise RecipeError("unknown key 'model_name': did you mean 'model.name'?")
+    model = dict(model)
     model_name = model.pop("name", "residual")
-    if model_name not in MODELS:
+    if not isinstance(model_name, str) or model_name not in MODELS:
         raise RecipeError(_unknown("model", str(model_name), tuple(MODELS)))
     config = _build(MODELS[model_name], model, "model.")
     recipe = _build(Recipe, {**values, "model_name": model_name, "model": config}, "")
@@ -266,8 +281,10 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise RecipeError(f"{override!r} is not key=value, e.g. optimizer.lr=0.01")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text
+    if key.strip() == "name":
+        raise RecipeError("name is the recipe file's own name: copy the file under another")
     *parents, last = key.strip().split(".")
     for parent in parents:
         values = values.setdefault(parent, {})
@@ -298,8 +315,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             inner = (inner[0],) * len(value)
         if len(inner) == len(value):
             return tuple(_convert(h, item, where) for h, item in zip(inner, value, strict=True))
-    if hint is float and type(value) is int:
-        return float(value)
+    if hint is float and type(value) is int and abs(value) < 2**53:
+        value = float(value)
     if _fits(hint, value):
         return value
     raise RecipeError(f"{where}: expected {_describe(hint)}, got {value!r}")
@@ -309,7 +326,7 @@ def _fits(hint: Any, value: Any) -> bool:
     if typing.get_origin(hint) is Literal:
         return value in typing.get_args(hint)
     if hint in (int, float, str, bool):
-        return type(value) is hint
+        return type(value) is hint and (hint is not float or math.isfinite(value))
     return hint is ModelConfig  # already built, by recipe_from_dict
 
 

@@ -1,4 +1,4 @@
-"""A run: one recipe trained on one data set, in a folder that survives anything.
+"""A run: one recipe trained on one data set, in a folder that a crash leaves usable.
 
 ::
 
@@ -13,11 +13,9 @@
 
 import json
 import logging
-import os
 import platform
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +26,7 @@ from typing import Any
 import lightning
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
 from lightning.pytorch.callbacks.callback import Callback
 from torch import nn
 
@@ -36,31 +34,14 @@ import mien
 from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, DataError
+from mien.metadata import BEST
 from mien.models import build_model, count_multiply_adds, count_parameters
 from mien.preprocess import FACE_SIZE
-from mien.training.checkpoint import BEST, LAST, card_json, read_checkpoint
+from mien.training.callbacks import AtomicCheckpointIO, Progress, Watcher, keep_checkpoint
+from mien.training.checkpoint import LAST, card_json, read_checkpoint
 from mien.training.history import History
 from mien.training.module import ExpressionModule, TrainingData
 from mien.training.recipe import Recipe
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a training is.
-
-    Attributes:
-        epoch: The current epoch, from 1.
-        epochs: Most epochs there will be.
-        step: Steps done in this epoch.
-        steps: Steps in an epoch.
-        metrics: The epoch's figures once it is over; None before.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    metrics: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,16 +78,21 @@ def train(
         recipe: What to train and how.
         dataset: Holds the recipe's training and validation splits.
         folder: Where the run goes; made if it is not there.
-        resume: Continue the run in ``folder`` to the same result as if it had never stopped.
+        resume: Continue the run in ``folder`` to the same result as if it had never stopped; to
+            the same weights on a CPU with the same number of threads.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         watch: Called after every step and every epoch.
 
     Raises:
         CheckpointError: ``folder`` holds a run and ``resume`` is off, or the other way round, or
             the run there is of another recipe or other data.
-        DataError: A split of the recipe has no images.
+        DataError: A split of the recipe has no images, or all its pixels are equal.
+        ValueError: There is no such device.
     """
+    import matplotlib  # noqa: F401, PLC0415 - missing, it must not stop the run at its end
+
     folder = Path(folder)
+    on_device = find_device(device)
     training, validation = _splits(recipe, dataset)
     mean, std = float(training.images.mean() / 255), float(training.images.std() / 255)
     data = describe_data(recipe, dataset)
@@ -121,14 +107,18 @@ def train(
         recipe.model_name, num_classes=len(dataset.classes), config=recipe.model
     ).to(memory_format=torch.channels_last)
     history = History(folder, keep=resume)
-    watcher = _Watcher(recipe, history, watch)
+    watcher = Watcher(recipe, history, watch)
     module = ExpressionModule(network, recipe, card_json=card)
     batches = TrainingData(recipe, training, validation, mean=mean, std=std)
     with _quiet():
-        trainer = _trainer(recipe, folder, device=find_device(device), watcher=watcher)
-        interrupted = _fit(trainer, module, batches, folder / LAST if resume else None)
-    result = _finish(folder, history, interrupted=interrupted)
-    _write_summary(folder, result, network, data, history)
+        trainer = _trainer(recipe, folder, device=on_device, watcher=watcher)
+        interrupted = False
+        if not (resume and _is_over(folder / LAST, recipe)):
+            interrupted = _fit(trainer, module, batches, folder / LAST if resume else None)
+    result = _result(folder, history, interrupted=interrupted)
+    hardware = {"device": _device_name(on_device), "precision": trainer.precision}
+    _write_summary(folder, result, history, {**hardware, **_size(network), "data": data})
+    history.draw()
     return result
 
 
@@ -182,8 +172,11 @@ def _splits(
         if not len(part):
             there = ", ".join(dataset.splits) or "nothing"
             raise DataError(
-                f"the data has no {name} images, only {there}: see [data] in the recipe"
+                f"the data has no {name} images, only {there}: sort pictures of your own into "
+                f"train/ and val/ folders, or name other splits under [data] in the recipe"
             )
+    if training.images.min() == training.images.max():
+        raise DataError("all training pixels are equal, there is nothing to learn")
     return training, validation
 
 
@@ -204,6 +197,13 @@ def _check_folder(folder: Path, card: str, *, resume: bool) -> None:
             )
 
 
+def _is_over(last: Path, recipe: Recipe) -> bool:
+    """Return whether early stopping had ended the run; resumed, it would train an epoch more."""
+    states: dict[str, Any] = read_checkpoint(last).get("callbacks", {})
+    waits = [state["wait_count"] for name, state in states.items() if "EarlyStopping" in name]
+    return any(wait >= recipe.patience for wait in waits)
+
+
 def _trainer(
     recipe: Recipe, folder: Path, *, device: torch.device, watcher: Callback
 ) -> pl.Trainer:
@@ -220,24 +220,13 @@ def _trainer(
         devices=1,
         precision="bf16-mixed" if use_bf16 else "32-true",
         max_epochs=recipe.epochs,
-        callbacks=[*callbacks, _keeper(folder, BEST), _keeper(folder, LAST)],
+        callbacks=[*callbacks, keep_checkpoint(folder, BEST), keep_checkpoint(folder, LAST)],
+        plugins=[AtomicCheckpointIO()],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
-    )
-
-
-def _keeper(folder: Path, name: str) -> ModelCheckpoint:
-    """Return the callback that keeps one checkpoint; an epoch is kept whole or not at all."""
-    return ModelCheckpoint(
-        folder,
-        filename=Path(name).stem,
-        monitor="val_accuracy" if name == BEST else None,
-        mode="max",
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
     )
 
 
@@ -259,48 +248,7 @@ def _fit(
     return False
 
 
-class _Watcher(Callback):
-    """Keeps the history and tells whoever watches."""
-
-    def __init__(
-        self, recipe: Recipe, history: History, watch: Callable[[Progress], None] | None
-    ) -> None:
-        self._epochs = recipe.epochs
-        self._history = history
-        self._watch = watch
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        self._history.truncate(trainer.current_epoch)
-        self._epoch_began = time.monotonic()
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,  # noqa: ARG002
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,
-    ) -> None:
-        self._tell(trainer, batch_idx + 1, None)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        metrics["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
-        metrics["seconds"] = time.monotonic() - self._epoch_began
-        self._epoch_began = time.monotonic()
-        self._history.append(trainer.current_epoch + 1, metrics)
-        self._tell(trainer, int(trainer.num_training_batches), metrics)
-
-    def _tell(self, trainer: pl.Trainer, step: int, metrics: dict[str, float] | None) -> None:
-        if self._watch is not None:
-            epoch, steps = trainer.current_epoch + 1, int(trainer.num_training_batches)
-            self._watch(
-                Progress(epoch=epoch, epochs=self._epochs, step=step, steps=steps, metrics=metrics)
-            )
-
-
-def _finish(folder: Path, history: History, *, interrupted: bool) -> RunResult:
-    history.draw()
+def _result(folder: Path, history: History, *, interrupted: bool) -> RunResult:
     best = history.best()
     return RunResult(
         folder=folder,
@@ -312,7 +260,7 @@ def _finish(folder: Path, history: History, *, interrupted: bool) -> RunResult:
 
 
 def _write_summary(
-    folder: Path, result: RunResult, network: nn.Module, data: dict[str, Any], history: History
+    folder: Path, result: RunResult, history: History, facts: dict[str, Any]
 ) -> None:
     summary = {
         "epochs": result.epochs,
@@ -320,15 +268,9 @@ def _write_summary(
         "best_accuracy": result.best_accuracy,
         "interrupted": result.interrupted,
         "minutes": sum(row["seconds"] for row in history.rows) / 60,
-        "parameters": count_parameters(network),
-        "multiply_adds": count_multiply_adds(network, FACE_SIZE),
-        "data": data,
-        "machine": {
-            "platform": platform.platform(),
-            "cpus": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        },
+        **facts,
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
         "versions": {
             "mien": mien.__version__,
             "python": platform.python_version(),
@@ -338,6 +280,17 @@ def _write_summary(
     }
     with atomic_write(folder / "run.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+
+
+def _size(network: nn.Module) -> dict[str, int]:
+    return {
+        "parameters": count_parameters(network),
+        "multiply_adds": count_multiply_adds(network, FACE_SIZE),
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 @contextmanager
