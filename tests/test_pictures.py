@@ -1,13 +1,20 @@
 """Limits and modes of decoding; the formats are tested where pictures are read."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
 from mien.errors import MediaError
-from mien.pictures import check_size, decode_picture, normalise_picture
+from mien.pictures import (
+    check_size,
+    decode_picture,
+    is_picture,
+    normalise_picture,
+    walk_pictures,
+)
 
 
 def encoded(image: Image.Image, file_format: str = "PNG") -> io.BytesIO:
@@ -64,3 +71,13 @@ NOISE = encoded(Image.effect_noise((64, 64), 80)).getvalue()
 def test_damage_is_one_line_with_the_name(content: bytes) -> None:
     with pytest.raises(MediaError, match=r"^one\.png: [^\n]+$"):
         decode_picture(io.BytesIO(content), "one.png")
+
+
+def test_hidden_and_other_files_are_no_pictures(tmp_path: Path) -> None:
+    inside = ["a.png", "train/happy/A.JPG"]
+    outside = ["a.txt", ".a.png", "__MACOSX/happy/a.png", ".git/a.png", "happy/Thumbs.db"]
+    for path in inside + outside:
+        assert is_picture(path) == (path in inside)
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    assert walk_pictures(tmp_path) == inside

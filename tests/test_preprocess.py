@@ -1,3 +1,4 @@
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -129,10 +130,39 @@ def test_crop_box_refuses_one_without_area() -> None:
         crop_box(smooth_picture(9, 9), np.array([5, 5, 5, 9], np.float32))
 
 
-def test_resize_face_does_not_squeeze() -> None:
-    crop = resize_face(np.full((10, 90), 77, np.uint8))
-    assert crop.shape == (48, 48)
+@pytest.mark.parametrize("shape", [(90, 140), (140, 90), (30, 140), (140, 30)])
+def test_resize_face_does_not_squeeze(shape: tuple[int, int]) -> None:
+    middle_y, middle_x = shape[0] / 2, shape[1] / 2
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
+    disc = np.hypot(y - middle_y, x - middle_x) < 12
+    crop = resize_face((disc * 200).astype(np.uint8)) > 100
+    width, height = crop.any(axis=0).sum(), crop.any(axis=1).sum()
+    assert crop[24, 24]
+    assert abs(int(width) - int(height)) <= 1
+    assert width == pytest.approx(24 * 48 / 140, abs=1.5)
+
+
+def test_resize_face_goes_on_at_the_edges() -> None:
+    wide = np.repeat(np.array([[10], [200]], np.uint8), 60, axis=0).repeat(480, axis=1)
+    crop = resize_face(wide)
+    assert (crop[:17] == 10).all()
+    assert (crop[-17:] == 200).all()
+    tall = resize_face(wide.T)
+    assert (tall[:, :17] == 10).all()
+    assert (tall[:, -17:] == 200).all()
+
+
+@pytest.mark.parametrize("shape", [(10, 40_000), (40_000, 10)])
+def test_a_long_thin_picture_takes_little_memory(shape: tuple[int, int]) -> None:
+    picture = np.full(shape, 77, np.uint8)
+    tracemalloc.start()
+    try:
+        crop = resize_face(picture)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     assert (crop == 77).all()
+    assert peak < 30 * picture.nbytes
 
 
 def test_gray_is_luma() -> None:

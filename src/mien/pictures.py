@@ -6,9 +6,11 @@ grey levels of 16 and 32 bits and floats are scaled, not clipped.
 """
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
@@ -27,6 +29,43 @@ SUFFIXES: Final = (
 )
 #: Largest picture read, where Pillow too takes a file for a decompression bomb.
 MAX_PIXELS: Final = 178_956_970
+
+
+def is_picture(path: str) -> bool:
+    """Whether a file in a folder is a picture, by its relative path with ``/``.
+
+    What is hidden or in a hidden folder is not, nor what macOS packs as ``__MACOSX``.
+    """
+    *folders, name = path.split("/")
+    if name.startswith(".") or any(f.startswith(".") or f == "__MACOSX" for f in folders):
+        return False
+    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - 10 times faster
+
+
+def walk_pictures(folder: Path) -> list[str]:
+    """Return the pictures in a folder and its folders, as relative paths with ``/``, sorted.
+
+    Links to folders are followed, each folder once.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+    found: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    for parent, subfolders, files in os.walk(folder, onerror=_raise, followlinks=True):
+        status = Path(parent).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            subfolders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        inside = Path(parent).relative_to(folder).as_posix()
+        prefix = "" if inside == "." else f"{inside}/"
+        found += [prefix + name for name in files if is_picture(prefix + name)]
+    return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def decode_picture(file: IO[bytes], name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:

@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from PIL import Image
 from mien.analysis import analyzer as analyzer_module
 from mien.analysis.analyzer import Analyzer, analyze
 from mien.analysis.detector import Detections, WholeImageDetector
+from mien.analysis.media import Source
 from mien.errors import MediaError, ModelError
 from mien.expressions import EXPRESSIONS
 from mien.results import FrameResult
@@ -153,6 +155,27 @@ def test_a_folder_with_a_damaged_picture(analyzer: Analyzer, tmp_path: Path) -> 
     )
     assert [Path(result.source).name for result in results] == ["b.png"]
     assert [Path(source).name for source in failed] == ["a.png", "none.png"]
+
+
+def test_a_damaged_picture_in_memory_is_told_by_its_number(
+    analyzer: Analyzer, astronaut_rgb: ImageRgb
+) -> None:
+    small = astronaut_rgb[:60, :60]
+    file = io.BytesIO()
+    Image.fromarray(small).save(file, "JPEG")
+    cut = Image.open(io.BytesIO(file.getvalue()[:-400]))
+    sources: list[Source] = [b"damaged", small, np.zeros((0, 4), np.uint8), cut]
+    told: list[tuple[str, str]] = []
+    results = list(
+        analyzer.analyze_many(
+            sources, colour="rgb", on_error=lambda name, error: told.append((name, str(error)))
+        )
+    )
+    assert [result.source for result in results] == ["array 1"]
+    assert [name for name, _ in told] == ["bytes 0", "array 2", "image 3"]
+    assert all(message.startswith(f"{name}: ") for name, message in told)
+    with pytest.raises(MediaError, match=r"^bytes 0: not a picture"):
+        list(analyzer.analyze_many(sources))
 
 
 def test_settings_that_contradict_are_refused(tiny_model: Path, tmp_path: Path) -> None:

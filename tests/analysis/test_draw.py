@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from mien.analysis.draw import COLOURS, annotate
+from mien.analysis.draw import COLOURS, annotate, write_annotated
+from mien.errors import MediaError
 from mien.expressions import EXPRESSIONS
 from mien.results import Face, FrameResult, Probabilities
 
@@ -53,6 +57,40 @@ def test_labels_of_neighbours_do_not_cover_each_other() -> None:
 def test_small_pictures_are_enlarged_to_be_read() -> None:
     image = annotate(np.zeros((48, 48), np.uint8), result((48, 48), (0, 0, 48, 48)))
     assert image.size == (240, 240)
+
+
+@pytest.mark.parametrize(
+    ("size_wh", "drawn_wh"),
+    [((10, 5000), (10, 5000)), ((1, 3), (240, 720)), ((900, 30), (1800, 60)), ((1, 2100), None)],
+)
+def test_long_thin_pictures_stay_within_bounds(
+    size_wh: tuple[int, int], drawn_wh: tuple[int, int] | None
+) -> None:
+    picture = np.zeros(size_wh[::-1], np.uint8)
+    image = annotate(picture, result(size_wh, (0, 0, *size_wh)))
+    assert image.size == (drawn_wh or size_wh)
+
+
+def test_a_picture_too_long_for_jpeg_is_told(tmp_path: Path) -> None:
+    source = tmp_path / "long.png"
+    Image.new("L", (65_536, 1)).save(source)
+    long = FrameResult(source=str(source), size_wh=(65_536, 1))
+    with pytest.raises(
+        MediaError, match=r"long\.png: a side of 65,536 pixels, 65,535 are the most"
+    ):
+        write_annotated(long, tmp_path / "long-mien.jpg")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize(("drawn", "reason"), [((9, 9), "has changed"), (None, "no such file")])
+def test_a_picture_changed_or_gone_since_is_told(
+    tmp_path: Path, drawn: tuple[int, int] | None, reason: str
+) -> None:
+    source = tmp_path / "photo.png"
+    if drawn:
+        Image.new("L", drawn).save(source)
+    with pytest.raises(MediaError, match=rf"photo\.png: {reason}"):
+        write_annotated(FrameResult(source=str(source), size_wh=(8, 8)), tmp_path / "a.jpg")
 
 
 def test_a_result_of_another_picture_is_refused() -> None:

@@ -1,4 +1,6 @@
+import errno
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -230,6 +232,40 @@ def test_patterns_and_names_are_found_once(folder: Path) -> None:
     assert names(find_pictures(sources), folder) == ["b.jpg", "strange[1].jpg", "notes.txt"]
     assert names(find_pictures([f"{folder}/**/*.webp"]), folder) == ["deep/c.webp"]
     assert names(find_pictures([folder / "strange[1].jpg"]), folder) == ["strange[1].jpg"]
+
+
+def test_hidden_folders_and_annotations_are_left_out(folder: Path, photo: Image.Image) -> None:
+    before = names(find_pictures([folder]), folder)
+    more = (".thumbnails/a.jpg", "__MACOSX/deep/b.jpg", "b-mien.jpg", "deep/a-2-mien.jpg")
+    for name in more:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        photo.save(folder / name)
+    assert names(find_pictures([folder]), folder) == before
+    found = names(find_pictures([f"{folder}/**/*.*"]), folder)
+    assert found == before
+    # Whoever names them wants them.
+    asked: list[str | Path] = [folder / "b-mien.jpg", f"{folder}/.thumbnails/*.jpg"]
+    assert names(find_pictures(asked), folder) == ["b-mien.jpg", ".thumbnails/a.jpg"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_to_list(folder / "deep", monkeypatch)
+    with pytest.raises(MediaError, match=r"deep: cannot be read: Permission denied"):
+        list(find_pictures([folder]))
+
+
+def refuse_to_list(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away the right to list a folder, from an administrator too."""
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path) == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
 
 
 @pytest.mark.parametrize(

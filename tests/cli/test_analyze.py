@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from mien.cli import analyze as command
 from mien.cli.app import app, main
+from mien.errors import MediaError
 from mien.expressions import EXPRESSIONS
 from mien.metadata import ModelMetadata
 from mien.preprocess import FER2013_CROP
@@ -110,18 +111,54 @@ def test_annotated_pictures_have_names_of_their_own(
 ) -> None:
     Called(folder, "--model", sad_model, "--annotate", tmp_path / "seen")
     names = sorted(path.name for path in (tmp_path / "seen").iterdir())
-    assert names == ["face-2.jpg", "face.jpg", "nobody.jpg"]
-    with Image.open(tmp_path / "seen" / "face.jpg") as image:
+    assert names == ["face-2-mien.jpg", "face-mien.jpg", "nobody-mien.jpg"]
+    with Image.open(tmp_path / "seen" / "face-mien.jpg") as image:
         assert image.size == (300, 300)
 
 
-def test_annotating_never_writes_over_a_source(folder: Path, sad_model: Path) -> None:
-    photo = folder / "photo.jpg"
-    Image.open(folder / "face.png").save(photo)
-    before = photo.read_bytes()
-    Called(photo, "--model", sad_model, "--annotate", folder)
-    assert photo.read_bytes() == before
-    assert (folder / "photo-2.jpg").exists()
+def test_annotating_touches_no_file_of_the_users(folder: Path, sad_model: Path) -> None:
+    mine = ["face.jpg", "nobody.jpg", "face-2.jpg"]
+    for name in mine:
+        (folder / name).write_bytes(b"mine")
+    Called(folder / "face.png", folder / "nobody.png", "--model", sad_model, "--annotate", folder)
+    assert [(folder / name).read_bytes() for name in mine] == [b"mine"] * 3
+    assert (folder / "face-mien.jpg").exists()
+
+
+def test_a_source_is_never_annotated_over(folder: Path, sad_model: Path) -> None:
+    source = folder / "face-mien.jpg"
+    Image.open(folder / "face.png").save(source)
+    before = source.read_bytes()
+    Called(folder / "face.png", source, "--model", sad_model, "--annotate", folder)
+    assert source.read_bytes() == before
+    assert {path.name for path in folder.glob("*-mien.jpg")} == {
+        *("face-mien.jpg", "face-2-mien.jpg", "face-mien-mien.jpg")
+    }
+
+
+def test_a_second_run_finds_the_same_pictures(folder: Path, sad_model: Path) -> None:
+    arguments = (folder, "--model", sad_model, "--annotate", folder)
+    first = Called(*arguments)
+    before = sorted(folder.rglob("*"))
+    (folder / "nobody-mien.jpg").write_bytes(b"an older annotation")
+    second = Called(*arguments)
+    assert (second.code, second.out) == (0, first.out)
+    assert sorted(folder.rglob("*")) == before
+    assert (folder / "nobody-mien.jpg").stat().st_size > 100
+    assert isinstance(Called(f"{folder}/*.jpg", "--model", sad_model).exception, MediaError)
+
+
+def test_one_annotation_that_fails_does_not_end_the_others(
+    folder: Path, sad_model: Path, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    (seen / "face-mien.jpg").mkdir(parents=True)  # a folder, so that nothing can be moved there
+    called = Called(folder, "--model", sad_model, "--annotate", seen)
+    assert called.code == command.SOME_FAILED
+    assert len(json.loads(called.out)) == 3
+    assert called.error.count("\n") == 1
+    assert "face-mien.jpg: cannot be written" in called.error
+    assert (seen / "nobody-mien.jpg").exists()
 
 
 def test_a_damaged_picture_is_told_and_the_rest_is_read(folder: Path, sad_model: Path) -> None:
@@ -165,6 +202,7 @@ def test_a_table_for_people(
         (["*.jpg"], "no picture matches"),
         (["face.png", "--output", "out.xml"], ".json or .csv"),
         (["face.png", "--model", "none.onnx"], "no model"),
+        (["face.png", "--annotate", "nobody.png"], "nobody.png: cannot be written"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(

@@ -10,8 +10,9 @@ from PIL import Image
 
 import mien.data.image_tree
 from mien.data.dataset import ExpressionDataset
-from mien.data.image_tree import is_image, list_images, read_image_tree
+from mien.data.image_tree import list_images, read_image_tree
 from mien.errors import DataError
+from mien.preprocess import resize_face, to_gray
 
 WriteTree = Callable[[Path, dict[str, bytes]], Path]
 
@@ -134,10 +135,12 @@ def test_a_huge_picture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "megapixels" in complaint({"happy/a.png": picture(size=(40, 40))})
 
 
-def test_hidden_and_other_files_are_no_images() -> None:
-    assert is_image("train/happy/A.JPG")
-    for path in ("a.txt", ".a.png", "__MACOSX/happy/a.png", ".git/a.png", "happy/Thumbs.db"):
-        assert not is_image(path)
+def test_colour_turns_grey_as_in_analysis() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 70, 3)).astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    face = read({"happy/a.png": out.getvalue()}).images[0]
+    np.testing.assert_array_equal(face, resize_face(to_gray(pixels)))
 
 
 def test_list_images_follows_links_once(tmp_path: Path, write_tree: WriteTree) -> None:

@@ -1,5 +1,8 @@
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,3 +66,34 @@ def test_only_a_clear_csv_is_picked() -> None:
     assert pick_csv(["x/b.csv", "test.csv"], known_only=False) == "x/b.csv"
     assert pick_csv(["x/b.csv"], known_only=True) is None
     assert pick_csv(["a.csv", "b.csv"], known_only=False) is None
+
+
+def test_hidden_folders_do_not_stand_in_the_way(tmp_path: Path, write_tree: WriteTree) -> None:
+    files = {"fer2013/fer2013.csv": CSV, ".git/config": b"", "__MACOSX/fer2013/._a.csv": b""}
+    assert locate_source(write_tree(tmp_path, files)).path == tmp_path / "fer2013" / "fer2013.csv"
+
+
+def test_a_folder_inside_that_cannot_be_read_is_named(
+    tmp_path: Path, write_tree: WriteTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(tmp_path, {"happy/a.png": b"", "sad/b.png": b""})
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path) == tmp_path / "sad":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"sad: cannot be read: Permission denied"):
+        locate_source(tmp_path)
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path, write_tree: WriteTree) -> None:
+    write_tree(tmp_path, {"happy/a.png": b""})
+    try:
+        (tmp_path / "happy" / "b.png").symlink_to(tmp_path / "gone.png")
+    except OSError:
+        pytest.skip("no links here")
+    with pytest.raises(DataError, match=r"b\.png: cannot be read: No such file"):
+        locate_source(tmp_path)

@@ -1,4 +1,5 @@
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 
 from mien.data import load_dataset, prepare_dataset, store
 from mien.data.dataset import ExpressionDataset
+from mien.data.locate import locate_source
+from mien.errors import DataError
 
 CsvText = Callable[..., bytes]
 
@@ -159,3 +162,28 @@ def test_several_at_once_all_get_a_whole_one(
         assert_same(one, dataset)
     assert len(found) == 4
     assert len(list((cache_dir / "datasets").glob("*"))) == 2  # the entry and the index
+
+
+def test_a_name_that_is_not_text_is_read(tmp_path: Path, kaggle_images: dict[str, bytes]) -> None:
+    picture = tmp_path / "faces" / "happy" / os.fsdecode(b"\xff\xfe.png")
+    picture.parent.mkdir(parents=True)
+    try:
+        picture.write_bytes(next(iter(kaggle_images.values())))
+    except OSError:
+        pytest.skip("this file system knows no such names")
+    first = prepare_dataset(tmp_path / "faces")
+    second = prepare_dataset(tmp_path / "faces")
+    assert second.from_cache
+    assert second.dataset.names[0] == first.dataset.names[0] == "happy/\udcff\udcfe.png"
+
+
+def test_a_picture_gone_since_is_named(
+    tmp_path: Path,
+    kaggle_images: dict[str, bytes],
+    write_tree: Callable[[Path, dict[str, bytes]], Path],
+) -> None:
+    source = locate_source(write_tree(tmp_path / "images", kaggle_images))
+    gone = next(iter(source.images))
+    (source.path / gone).unlink()
+    with pytest.raises(DataError, match=re.escape(f"{source.path / gone}: cannot be read")):
+        store.fingerprint_source(source, remember=True)

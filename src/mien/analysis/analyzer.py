@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mien.analysis.classifier import ExpressionClassifier
 from mien.analysis.detector import Detections, Detector, WholeImageDetector
-from mien.analysis.media import Colour, Picture, Source, find_pictures, read_picture
+from mien.analysis.media import Colour, Picture, Source, find_pictures, kind_of, read_picture
 from mien.errors import MediaError
 from mien.preprocess import align_face, crop_box, to_gray
 from mien.results import Face, FrameResult, Probabilities
@@ -244,8 +244,11 @@ def _read_all(
     """Yield the pictures of sources that are paths, folders, patterns or pictures themselves."""
     for number, source in enumerate(sources):
         if not isinstance(source, str | os.PathLike):
-            picture = read_picture(source, colour=colour)
-            yield Picture(f"{picture.source} {number}", picture.image_rgb)
+            name = f"{kind_of(source)} {number}"
+            try:
+                yield read_picture(source, colour=colour, name=name)
+            except MediaError as error:
+                _tell(name, error, on_error)
             continue
         try:
             paths = list(find_pictures([source]))

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
 from mien.analysis.media import Colour, Source, read_picture
+from mien.cache import atomic_write
+from mien.errors import MediaError
 from mien.results import Face, FrameResult
 
 #: One colour an expression, told apart by the colour-blind too.
@@ -24,8 +27,12 @@ COLOURS: Final = MappingProxyType(
     }
 )
 _OTHER_COLOUR: Final = "#ffffff"
-#: Pictures with a shorter side than this are enlarged, since a label needs pixels.
+#: Pictures with a shorter side than this are enlarged, since a label needs pixels, as long as the
+#: longer side stays within bounds.
 _MIN_SIDE: Final = 240
+_MAX_ENLARGED: Final = 2000
+#: Longest side of a JPEG file.
+_MAX_JPEG: Final = 65_535
 _MIN_FONT: Final = 11
 
 _Rectangle = tuple[float, float, float, float]
@@ -54,7 +61,7 @@ def annotate(source: Source, result: FrameResult, *, colour: Colour | None = Non
 
     Returns:
         An RGB picture, upright. One whose shorter side is under 240 pixels is enlarged by a whole
-        factor, so that the labels can be read.
+        factor, so that the labels can be read, to at most 2,000 pixels.
 
     Raises:
         MediaError: The picture cannot be read.
@@ -63,7 +70,8 @@ def annotate(source: Source, result: FrameResult, *, colour: Colour | None = Non
     picture = read_picture(source, colour=colour)
     if picture.size_wh != result.size_wh:
         raise ValueError(f"a result for {result.size_wh} in a picture of {picture.size_wh}")
-    factor = max(1, -(-_MIN_SIDE // min(picture.size_wh)))
+    wanted = -(-_MIN_SIDE // min(picture.size_wh))
+    factor = max(1, min(wanted, _MAX_ENLARGED // max(picture.size_wh)))
     size_wh = (picture.size_wh[0] * factor, picture.size_wh[1] * factor)
     image = Image.fromarray(picture.image_rgb).resize(size_wh, Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)
@@ -74,6 +82,29 @@ def annotate(source: Source, result: FrameResult, *, colour: Colour | None = Non
     for label in _place_labels(draw, result.faces, boxes, size_wh, line_width=width):
         _draw_label(draw, label)
     return image
+
+
+def write_annotated(result: FrameResult, path: Path) -> None:
+    """Draw a result into the picture file that it was read in, and write that as JPEG.
+
+    Raises:
+        MediaError: The picture cannot be read or has changed since, is too large for JPEG, or the
+            file cannot be written.
+    """
+    try:
+        image = annotate(result.source, result)
+    except ValueError as error:
+        raise MediaError(f"{result.source}: has changed since it was read") from error
+    if max(image.size) > _MAX_JPEG:
+        raise MediaError(
+            f"{result.source}: a side of {max(image.size):,} pixels, {_MAX_JPEG:,} are the most "
+            "that an annotated picture can have; make it smaller first"
+        )
+    try:
+        with atomic_write(path) as temporary:
+            image.save(temporary, quality=92)
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _drawn_box(face: Face, factor: int, size_wh: tuple[int, int], line_width: int) -> _Rectangle:
@@ -141,7 +172,8 @@ def _font(
     probe = ImageFont.load_default(100)
     wanted = (box[2] - box[0]) / draw.textlength(text, font=probe) * 100
     fitting = size_wh[0] * 0.95 / draw.textlength(text, font=probe) * 100
-    return ImageFont.load_default(round(min(max(smallest, min(largest, wanted)), fitting)))
+    fitted = min(max(smallest, min(largest, wanted)), fitting)
+    return ImageFont.load_default(max(1, round(fitted)))
 
 
 def _places(

@@ -18,11 +18,22 @@ import numpy.typing as npt
 from PIL import Image
 
 from mien.errors import MediaError
-from mien.pictures import SUFFIXES, check_size, decode_picture, normalise_picture
+from mien.pictures import (
+    SUFFIXES,
+    check_size,
+    decode_picture,
+    is_picture,
+    normalise_picture,
+    walk_pictures,
+)
 
 Colour = Literal["rgb", "bgr", "gray"]
 #: Anything that :func:`read_picture` takes.
 Source = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
+
+#: How the names of annotated pictures end, which folders and patterns leave out: so reading a
+#: folder into itself again finds the same pictures.
+ANNOTATED_SUFFIX: Final = "-mien.jpg"
 
 _URL: Final = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
@@ -46,7 +57,9 @@ class Picture:
         return width, height
 
 
-def read_picture(source: Source, *, colour: Colour | None = None) -> Picture:
+def read_picture(
+    source: Source, *, colour: Colour | None = None, name: str | None = None
+) -> Picture:
     """Read one picture.
 
     Args:
@@ -55,20 +68,32 @@ def read_picture(source: Source, *, colour: Colour | None = None) -> Picture:
             its whole range, or float from 0 to 1.
         colour: Channel order of a colour array, which has to be told, since one cannot see it:
             ``"bgr"`` for OpenCV's, ``"rgb"`` for most others.
+        name: What to call a picture in memory; ``array``, ``image`` or ``bytes`` when left out.
 
     Raises:
         MediaError: The picture cannot be read; the message names it and the reason.
         ValueError: An array's shape, type or missing ``colour``.
         TypeError: ``source`` is none of these.
     """
-    if isinstance(source, np.ndarray):
-        return Picture("array", _from_array(source, colour))
-    if isinstance(source, Image.Image):
-        return Picture("image", _rgb(normalise_picture(source, "image")))
-    if isinstance(source, bytes):
-        return Picture("bytes", _rgb(decode_picture(io.BytesIO(source), "bytes")))
     if isinstance(source, str | os.PathLike):
         return _read_file(os.fspath(source))
+    name = name or kind_of(source)
+    if isinstance(source, np.ndarray):
+        return Picture(name, _from_array(source, colour, name))
+    if isinstance(source, Image.Image):
+        return Picture(name, _rgb(normalise_picture(source, name)))
+    return Picture(name, _rgb(decode_picture(io.BytesIO(source), name)))
+
+
+def kind_of(source: bytes | Image.Image | npt.NDArray[Any]) -> str:
+    """Return what a picture in memory is called: ``array``, ``image`` or ``bytes``.
+
+    Raises:
+        TypeError: ``source`` is none of these.
+    """
+    for kind, name in ((np.ndarray, "array"), (Image.Image, "image"), (bytes, "bytes")):
+        if isinstance(source, kind):
+            return name
     raise TypeError(f"expected a path, bytes, Pillow image or array, got {type(source).__name__}")
 
 
@@ -76,11 +101,13 @@ def find_pictures(sources: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
     """Yield the picture files that paths, folders and patterns stand for.
 
     A folder gives the pictures in it and in its folders, a pattern (``*``, ``?``, ``[``, ``**``)
-    the pictures that match; both sorted by name. A file given by name is yielded whatever its
-    suffix. A file that comes up twice is yielded once.
+    the pictures that match; both sorted by name, without hidden ones and those that ``mien
+    analyze --annotate`` wrote. A file given by name is yielded whatever its name. A file that comes
+    up twice is yielded once.
 
     Raises:
-        MediaError: A source does not exist, is a URL, or stands for no picture at all.
+        MediaError: A source does not exist, is a URL, stands for no picture at all, or is a
+            folder that cannot be read.
     """
     seen: set[str] = set()
     for source in sources:
@@ -95,7 +122,11 @@ def _expand(source: str) -> list[str]:
     _refuse_url(source)
     path = Path(source)
     if path.is_dir():
-        found = [str(file) for file in sorted(path.rglob("*")) if _is_picture(file)]
+        try:
+            found = [str(path / name) for name in walk_pictures(path) if not _is_annotated(name)]
+        except OSError as error:
+            name = error.filename or source
+            raise MediaError(f"{name}: cannot be read: {error.strerror or error}") from error
         if not found:
             raise MediaError(f"{source}: no picture in this folder ({_suffix_words()})")
         return found
@@ -106,15 +137,22 @@ def _expand(source: str) -> list[str]:
         return [source]
     # Path.glob would need the pattern's fixed part split off, drives and all.
     matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207
-    found = [match for match in matches if _is_picture(Path(match))]
+    # The folders before the first wildcard were named, so they may be hidden.
+    named = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
+    found = [
+        match
+        for match in matches
+        if is_picture("/".join(Path(match).parts[named:]))
+        and not _is_annotated(match)
+        and Path(match).is_file()
+    ]
     if not found:
         raise MediaError(f"{source}: no picture matches this pattern ({_suffix_words()})")
     return found
 
 
-def _is_picture(path: Path) -> bool:
-    hidden = path.name.startswith(".")  # macOS leaves "._photo.jpg" beside "photo.jpg"
-    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+def _is_annotated(path: str) -> bool:
+    return path.lower().endswith(ANNOTATED_SUFFIX)
 
 
 def _suffix_words() -> str:
@@ -152,13 +190,13 @@ def _repeat_gray(image_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.repeat(image_gray[:, :, None], 3, axis=2)
 
 
-def _from_array(array: npt.NDArray[Any], colour: Colour | None) -> npt.NDArray[np.uint8]:
+def _from_array(array: npt.NDArray[Any], colour: Colour | None, name: str) -> npt.NDArray[np.uint8]:
     if colour not in (None, "rgb", "bgr", "gray"):
         raise ValueError(f"colour must be 'rgb', 'bgr' or 'gray', got {colour!r}")
     channels = array.shape[2] if array.ndim == 3 else 1 if array.ndim == 2 else 0
     if channels not in (1, 3, 4):
         raise ValueError(f"expected an array (H, W), (H, W, 1), (H, W, 3) or 4, got {array.shape}")
-    check_size(array.shape[1], array.shape[0], "array")
+    check_size(array.shape[1], array.shape[0], name)
     if channels > 1 and colour not in ("rgb", "bgr"):
         raise ValueError("tell the array's channel order: colour='rgb', or 'bgr' as OpenCV has it")
     if channels == 1 and colour not in (None, "gray"):
@@ -169,7 +207,7 @@ def _from_array(array: npt.NDArray[Any], colour: Colour | None) -> npt.NDArray[n
     if colour == "bgr":
         pixels = pixels[:, :, [2, 1, 0, 3][:channels]]
     pixels = np.ascontiguousarray(pixels)
-    return pixels if channels == 3 else _rgb(normalise_picture(Image.fromarray(pixels), "array"))
+    return pixels if channels == 3 else _rgb(normalise_picture(Image.fromarray(pixels), name))
 
 
 def _to_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -1,5 +1,8 @@
 """``mien analyze``: read the expressions in pictures."""
 
+import errno
+import itertools
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -15,6 +18,7 @@ from rich.text import Text
 from mien.errors import MediaError
 
 if TYPE_CHECKING:
+    from mien.analysis.analyzer import OnError
     from mien.analysis.writers import Writer
     from mien.results import Face, FrameResult
 
@@ -41,7 +45,9 @@ def analyze(
     ] = None,
     annotate: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write each picture there, with boxes and labels."),
+        typer.Option(
+            metavar="FOLDER", help="Write each picture there, with boxes and labels: NAME-mien.jpg."
+        ),
     ] = None,
     whole_image: Annotated[
         bool, typer.Option("--whole-image", help="Each picture is a face crop already.")
@@ -72,6 +78,8 @@ def analyze(
     if output is not None:
         check_suffix(output)
     paths = list(find_pictures(sources))
+    if annotate is not None:
+        _check_folder(annotate)
     analyzer = Analyzer(model, min_face=min_face, threads=threads)
     failed: list[str] = []
 
@@ -87,7 +95,7 @@ def analyze(
         elif json or csv or output is None:
             writers.append(make_writer(".csv" if csv else ".json", sys.stdout, analyzer.classes))
         if annotate is not None:
-            writers.append(_Annotator(annotate, paths))
+            writers.append(_Annotator(annotate, paths, on_error=tell))
         if output is not None:
             writers.append(stack.enter_context(open_writer(output, analyzer.classes)))
         for result in _with_progress(results, len(paths)):
@@ -99,35 +107,51 @@ def analyze(
         raise typer.Exit(SOME_FAILED)
 
 
-class _Annotator:
-    """Writes annotated pictures, each under a name of its own and never over a source."""
+def _check_folder(folder: Path) -> None:
+    """Make a folder and see that it can be written to, before any work is done.
 
-    def __init__(self, folder: Path, sources: Iterable[str]) -> None:
+    Raises:
+        MediaError: It cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise MediaError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+class _Annotator:
+    """Writes annotated pictures, each under a name of its own and never over a source.
+
+    What stands under such a name from an earlier run is an annotation as well, and is replaced.
+    """
+
+    def __init__(self, folder: Path, sources: Iterable[str], *, on_error: "OnError") -> None:
         self._folder = folder
+        self._on_error = on_error
         self._taken = {Path(source).resolve() for source in sources}
 
     def write(self, result: "FrameResult") -> None:
-        """Draw one result and write it as JPEG."""
-        from mien.analysis.draw import annotate  # noqa: PLC0415
-        from mien.cache import atomic_write  # noqa: PLC0415
+        """Draw one result and write it as JPEG; tell where that cannot be done."""
+        from mien.analysis.draw import write_annotated  # noqa: PLC0415
 
-        path = self._free_path(Path(result.source).stem)
-        image = annotate(result.source, result)
         try:
-            with atomic_write(path) as temporary:
-                image.save(temporary, quality=92)
-        except OSError as error:
-            raise MediaError(f"{path}: cannot be written: {error.strerror or error}") from error
+            write_annotated(result, self._free_path(Path(result.source).stem))
+        except MediaError as error:
+            self._on_error(result.source, error)
 
     def finish(self) -> None:
         """Do nothing: every picture is whole already."""
 
     def _free_path(self, stem: str) -> Path:
-        number = 1
-        while (path := self._folder / f"{stem}{f'-{number}' * (number > 1)}.jpg").resolve() in (
-            self._taken
-        ):
-            number += 1
+        from mien.analysis.media import ANNOTATED_SUFFIX  # noqa: PLC0415
+
+        path = self._folder / f"{stem}{ANNOTATED_SUFFIX}"
+        for number in itertools.count(2):
+            if path.resolve() not in self._taken:
+                break
+            path = self._folder / f"{stem}-{number}{ANNOTATED_SUFFIX}"
         self._taken.add(path.resolve())
         return path
 

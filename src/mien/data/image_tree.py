@@ -15,8 +15,8 @@ import numpy.typing as npt
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.errors import DataError, MediaError
 from mien.expressions import EXPRESSIONS, parse_expression
-from mien.pictures import SUFFIXES, decode_picture
-from mien.preprocess import FACE_SIZE, resize_face
+from mien.pictures import decode_picture, walk_pictures
+from mien.preprocess import FACE_SIZE, resize_face, to_gray
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +42,6 @@ _SPLIT_FOLDERS: Final = MappingProxyType(
 _KAGGLE_NAME: Final = re.compile(rf"({'|'.join(SPLITS)})_\d+\.\w+")
 
 
-def is_image(path: str) -> bool:
-    """Whether a file is a picture by its name; hidden files and macOS's shadows are not."""
-    *folders, name = path.split("/")
-    if name.startswith(".") or any(f.startswith(".") or f == "__MACOSX" for f in folders):
-        return False
-    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - 10 times faster
-
-
 def is_kaggle_name(name: str) -> bool:
     """Whether a picture is named as in Kaggle's folder of FER2013, ``Training_123.jpg``."""
     return _kaggle_split(name) is not None
@@ -58,22 +50,10 @@ def is_kaggle_name(name: str) -> bool:
 def list_images(folder: Path) -> dict[str, os.stat_result]:
     """Return the pictures under a folder, by relative path with ``/``, sorted.
 
-    Links to folders are followed, each folder once.
+    Raises:
+        OSError: A folder cannot be read, or a link to a picture leads nowhere.
     """
-    found: dict[str, os.stat_result] = {}
-    seen: set[tuple[int, int]] = set()
-    for parent, subfolders, files in os.walk(folder, followlinks=True):
-        status = Path(parent).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            subfolders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        inside = Path(parent).relative_to(folder).as_posix()
-        prefix = "" if inside == "." else f"{inside}/"
-        for name in files:
-            if is_image(prefix + name):
-                found[prefix + name] = Path(parent, name).stat()
-    return dict(sorted(found.items()))
+    return {name: (folder / name).stat() for name in walk_pictures(folder)}
 
 
 def read_image_tree(
@@ -146,4 +126,5 @@ def _decode(data: bytes, source: str) -> npt.NDArray[np.uint8]:
         image = decode_picture(io.BytesIO(data), source, max_pixels=_MAX_PIXELS)
     except MediaError as error:
         raise DataError(str(error)) from error
-    return resize_face(np.asarray(image.convert("L")))
+    pixels = np.asarray(image)
+    return resize_face(pixels if image.mode == "L" else to_gray(pixels))

@@ -66,7 +66,9 @@ def locate_source(path: Path) -> Source:
             raise DataError(f"{path}: no such file or folder")
         return Source(path=path, format=_sniff(path))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        # A folder or picture inside it may be what cannot be read.
+        name = error.filename or path
+        raise DataError(f"{name}: cannot be read: {error.strerror or error}") from error
 
 
 def pick_csv(names: Iterable[str], *, known_only: bool) -> str | None:
@@ -108,7 +110,11 @@ def _in_folder(folder: Path) -> Source:
         return locate_source(folder / archives[0])
     if archives:
         raise DataError(f"{folder}: several archives, name one of them: {', '.join(archives)}")
-    inner = [entry for entry in folder.iterdir() if entry.is_dir()]
+    inner = [
+        entry
+        for entry in folder.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".") and entry.name != "__MACOSX"
+    ]
     if len(inner) == 1:
         return _in_folder(inner[0])
     raise DataError(

@@ -2,7 +2,6 @@
 
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Final
 
@@ -74,5 +73,9 @@ def read_dataset(path: str | os.PathLike[str]) -> ExpressionDataset:
             )
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: damaged, or not a data set that mien wrote ({error})") from error
+    except DataError:
+        raise
+    except Exception as error:
+        # Damage shows in many ways: BadZipFile, zlib.error, NotImplementedError, MemoryError …
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(f"{path}: damaged, or not a data set that mien wrote ({reason})") from error

@@ -15,12 +15,22 @@ from mien.data.dataset import ExpressionDataset
 from mien.data.fer2013 import FER2013_URL, is_fer2013_csv, verify_fer2013
 from mien.data.fer2013_csv import read_fer2013_csv
 from mien.data.ferplus import VOTES_FILE, align_votes, read_votes
-from mien.data.image_tree import MAX_IMAGE_BYTES, is_image, read_image_tree
-from mien.data.locate import Source, SourceFormat, locate_source, pick_csv
+from mien.data.image_tree import MAX_IMAGE_BYTES, read_image_tree
+from mien.data.locate import (
+    FER2013_CSV_NAMES,
+    Source,
+    SourceFormat,
+    locate_source,
+    pick_csv,
+)
 from mien.data.npz import read_dataset
 from mien.errors import DataError
+from mien.pictures import is_picture
 
 logger = logging.getLogger(__name__)
+
+#: The CSV that is chosen whatever else there is.
+_SUREST: Final = FER2013_CSV_NAMES[0]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -94,7 +104,7 @@ def load_dataset(
             tar); pictures in folders named by expression, or a zip of them; a ``.npz`` written
             by :func:`mien.data.save_dataset`; or a folder with one of these.
         votes: ``fer2013new.csv`` to add FER+ votes to FER2013's CSV; ``"auto"`` takes the one
-            that lies beside it, if any.
+            that lies beside it, if any, and none for other sources.
         cache: Whether to keep the result in the cache folder and to look for it there.
 
     Raises:
@@ -119,7 +129,7 @@ def prepare_dataset(
         cache_file = store.entry_path(fingerprint) if from_cache else None
         if cache and not from_cache:
             cache_file = store.keep(dataset)
-    votes_path = _votes_path(votes, source)
+    votes_path = _votes_path(votes, source, dataset)
     if votes_path:
         dataset = _add_votes(dataset, votes_path, source.path)
     return PreparedDataset(
@@ -135,7 +145,7 @@ def _read_csv(source: Source) -> ExpressionDataset:
 
 def _read_zip(source: Source) -> ExpressionDataset:
     with open_zip(source.path) as (archive, members):
-        pictures = sorted(name for name in members if is_image(name))
+        pictures = sorted(name for name in members if is_picture(name))
         csv_name = pick_csv(members, known_only=bool(pictures))
         if csv_name:
             with archive.open(csv_name) as file:
@@ -162,24 +172,37 @@ def _read_zip(source: Source) -> ExpressionDataset:
 
 def _read_tar(source: Source) -> ExpressionDataset:
     """Read the CSV in a tar; going on to its end checks the members after it as well."""
+    names, dataset = _scan_tar(source, lambda name: name.rpartition("/")[2].lower() == _SUREST)
+    if dataset is None:
+        chosen = pick_csv(names, known_only=False)
+        if chosen is None:
+            shown = ", ".join(names[:5]) or "nothing"
+            raise DataError(
+                f"{source.path.name}: no fer2013.csv but {shown}; "
+                "pictures in a tar must be unpacked first"
+            )
+        # Which CSV it is, all names together tell; so any but the surest takes a second pass.
+        _, dataset = _scan_tar(source, lambda name: name == chosen)
+        assert dataset is not None
+    return dataset
+
+
+def _scan_tar(
+    source: Source, wanted: Callable[[str], bool]
+) -> tuple[list[str], ExpressionDataset | None]:
+    """Go through a tar; return its files' names and the contents of the first that is wanted."""
+    names = []
     dataset = None
-    seen = []
     with open_tar(source.path, gzipped=source.format is SourceFormat.TAR_GZ) as files:
         for name, file in files:
-            seen.append(name)
-            if dataset is None and pick_csv([name], known_only=False):
+            names.append(name)
+            if dataset is None and wanted(name):
                 dataset = read_fer2013_csv(
                     file,
                     source=f"{source.path.name}: {name}",
                     gzipped=name.lower().endswith(".gz"),
                 )
-    if dataset is None:
-        shown = ", ".join(seen[:5]) or "nothing"
-        raise DataError(
-            f"{source.path.name}: no fer2013.csv but {shown}; "
-            "pictures in a tar must be unpacked first"
-        )
-    return dataset
+    return names, dataset
 
 
 def _read_folder(source: Source) -> ExpressionDataset:
@@ -202,14 +225,17 @@ _READERS: Final[Mapping[SourceFormat, Callable[[Source], ExpressionDataset]]] = 
 )
 
 
-def _votes_path(votes: PathLike | None, source: Source) -> Path | None:
+def _votes_path(votes: PathLike | None, source: Source, dataset: ExpressionDataset) -> Path | None:
     if votes != "auto":
         return None if votes is None else Path(votes).expanduser()
     beside = source.path.parent / VOTES_FILE
-    if beside.is_file():
-        return beside
-    logger.info("%s: no %s beside it, so no FER+ votes", source.path, VOTES_FILE)
-    return None
+    if not beside.is_file():
+        logger.info("%s: no %s beside it, so no FER+ votes", source.path, VOTES_FILE)
+        return None
+    if not is_fer2013_csv(dataset):
+        logger.info("%s: not FER2013's CSV, so no FER+ votes", source.path)
+        return None
+    return beside
 
 
 def _add_votes(dataset: ExpressionDataset, path: Path, source: Path) -> ExpressionDataset:

@@ -80,7 +80,8 @@ def fingerprint_source(source: Source, *, remember: bool) -> str:
         if remember and _newest_ns(source) < started_ns - _UNSETTLED_NS:
             _note(index, stamp, found)
     except OSError as error:
-        raise DataError(f"{source.path}: cannot be read: {error.strerror or error}") from error
+        name = error.filename or source.path
+        raise DataError(f"{name}: cannot be read: {error.strerror or error}") from error
     return found
 
 
@@ -94,7 +95,8 @@ def _hash_folder(source: Source) -> str:
     for name, status in source.images.items():
         if status.st_size > MAX_IMAGE_BYTES:
             raise DataError(f"{source.path / name}: {status.st_size:,} bytes, too large for a face")
-        whole.update(f"{name}\0{_hash(source.path / name)}\n".encode())
+        # File names need not be valid text; fsencode gives back the bytes that they are.
+        whole.update(os.fsencode(f"{name}\0{_hash(source.path / name)}\n"))
     return whole.hexdigest()
 
 
@@ -111,7 +113,8 @@ def _stamp(source: Source) -> str:
     whole = hashlib.sha256()
     for name, s in _statuses(source).items():
         # ctime and inode tell a file replaced by another of the same size and a copied mtime.
-        whole.update(f"{name}\0{s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}\n".encode())
+        state = f"{s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}"
+        whole.update(os.fsencode(f"{name}\0{state}\n"))
     return whole.hexdigest()
 
 
