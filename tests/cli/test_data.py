@@ -7,6 +7,7 @@ from PIL import Image
 
 import mien.data.download
 from mien.cli import main
+from mien.cli.data import open_dataset
 from mien.data import read_dataset
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.data.synthetic import synthetic_faces
@@ -61,6 +62,20 @@ def test_prepare_shows_counts_notes_and_the_cache(
     assert "from the cache in" in capsys.readouterr().out
 
 
+def test_opening_notes_differences_once(
+    csv_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, caplog: Any
+) -> None:
+    assert len(open_dataset(csv_file)) == 12
+    noted = capsys.readouterr().err.splitlines()
+    assert len(noted) == 3
+    assert noted[0].startswith("note: not as published: Training has 10 images, 28,709 were")
+    assert caplog.records == []
+    monkeypatch.setenv("MIEN_FER2013", str(csv_file))
+    open_dataset(None)
+    assert capsys.readouterr().err == ""
+    assert len(caplog.records) == 3
+
+
 def test_prepare_writes_a_file(run: Run, csv_file: Path, tmp_path: Path, capsys: Any) -> None:
     output = tmp_path / "out" / "faces.npz"
     assert run("prepare", str(csv_file), "--output", str(output)) == 0
@@ -75,6 +90,8 @@ def test_pictures_of_ones_own_are_not_held_against_fer2013(
     Image.new("RGB", (64, 64)).save(tmp_path / "faces" / "happy" / "me.png")
     assert run("prepare", str(tmp_path / "faces")) == 0
     assert "published" not in capsys.readouterr().out
+    open_dataset(tmp_path / "faces")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(run: Run, tmp_path: Path, capsys: Any) -> None:

@@ -1,3 +1,4 @@
+import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -72,3 +73,23 @@ def test_a_malformed_file_names_the_place(
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"fer2013new.csv: cannot be read"):
         read_votes(tmp_path / "fer2013new.csv")
+
+
+@pytest.mark.parametrize("ending", ["\r", "\n", "\r\n"])
+def test_any_line_ending(dataset: ExpressionDataset, votes_file: Path, ending: str) -> None:
+    lines = votes_file.read_text().splitlines()
+    votes_file.write_bytes(ending.join(lines).encode())
+    assert dataset.votes is not None
+    assert np.array_equal(read_votes(votes_file).votes, dataset.votes)
+
+
+def test_what_is_no_csv_is_told(votes_file: Path) -> None:
+    votes_file.write_text(votes_file.read_text() + "x" * (csv.field_size_limit() + 1))
+    with pytest.raises(DataError, match=r"fer2013new.csv: not readable as CSV \(field larger"):
+        read_votes(votes_file)
+
+
+def test_an_empty_file_has_no_columns(votes_file: Path) -> None:
+    votes_file.write_text("")
+    with pytest.raises(DataError, match=r"fer2013new.csv: no column 'Usage'"):
+        read_votes(votes_file)

@@ -96,6 +96,25 @@ def test_an_npz_of_our_own(tmp_path: Path, dataset: ExpressionDataset, assert_sa
     assert found.votes is not None
 
 
+@pytest.mark.parametrize("pack", [zipped, lambda files: tarred(files, "w:gz")])
+@pytest.mark.parametrize("other", ["train.csv", "icml_face_data.csv", "fer2013new.csv"])
+def test_the_csv_is_chosen_over_all_names(
+    put: Any, dataset: ExpressionDataset, csv_text: CsvText, pack: Any, other: str, assert_same: Any
+) -> None:
+    assert_same(load_dataset(put("a", pack({other: b"a,b\n", "fer2013.csv": csv_text()}))), dataset)
+    second = {other: b"a,b\n", "icml_face_data.csv.gz": gzip.compress(csv_text())}
+    if other != "icml_face_data.csv":
+        assert_same(load_dataset(put("b", pack(second))), dataset)
+
+
+@pytest.mark.parametrize("pack", [zipped, lambda files: tarred(files, "w:gz")])
+def test_two_csv_files_of_no_known_name_are_not_chosen_between(
+    put: Any, csv_text: CsvText, pack: Any
+) -> None:
+    with pytest.raises(DataError, match=r"no fer2013\.csv"):
+        load_dataset(put("a", pack({"a.csv": csv_text(), "b.csv": csv_text()})))
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
@@ -169,6 +188,7 @@ def test_votes_need_the_csv(
     images = put("images.zip", zipped(kaggle_images))
     with pytest.raises(DataError, match=r"so they need fer2013.csv, and images.zip holds pictures"):
         load_dataset(images, votes=votes_path)
+    assert load_dataset(images, votes="auto").votes is None
 
 
 def test_fer2013_by_the_environment(

@@ -55,8 +55,7 @@ def prepare(
     """
     from rich.console import Console  # noqa: PLC0415
 
-    from mien.data import prepare_dataset, save_dataset, verify_fer2013  # noqa: PLC0415
-    from mien.data.fer2013 import is_fer2013  # noqa: PLC0415
+    from mien.data import prepare_dataset, save_dataset  # noqa: PLC0415
 
     started = time.perf_counter()
     votes_option = str(votes) if votes is not None else None
@@ -65,9 +64,8 @@ def prepare(
     dataset = prepared.dataset
     console = Console(highlight=False, soft_wrap=True)
     console.print(_counts_table(dataset, title=str(prepared.source)))
-    if is_fer2013(dataset):
-        for difference in verify_fer2013(dataset):
-            console.print(f"note: not as published: {difference}", markup=False)
+    for note in _notes(dataset):
+        console.print(note, markup=False)
     if dataset.votes is not None:
         console.print(f"FER+ votes: {len(dataset.votes):,} rows, matched by row")
     if output is not None:
@@ -80,12 +78,27 @@ def prepare(
 def open_dataset(data: Path | None) -> "ExpressionDataset":
     """Return what ``--data`` names, or else ``$MIEN_FER2013``.
 
+    Where it is FER2013, differences from what was published are noted on standard error.
+
     Raises:
         DataError: Neither is given, or it cannot be read.
     """
     from mien.data import load_dataset, load_fer2013  # noqa: PLC0415
 
-    return load_fer2013() if data is None else load_dataset(data)
+    if data is None:
+        return load_fer2013()  # logs the differences itself
+    dataset = load_dataset(data)
+    for note in _notes(dataset):
+        typer.echo(note, err=True)
+    return dataset
+
+
+def _notes(dataset: "ExpressionDataset") -> list[str]:
+    """Return a line for each way in which a copy of FER2013 is not as published."""
+    from mien.data.fer2013 import is_fer2013, verify_fer2013  # noqa: PLC0415
+
+    differences = verify_fer2013(dataset) if is_fer2013(dataset) else []
+    return [f"note: not as published: {difference}" for difference in differences]
 
 
 def _counts_table(dataset: "ExpressionDataset", *, title: str) -> "Table":

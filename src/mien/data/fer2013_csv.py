@@ -145,22 +145,27 @@ def _text(scalar: Any) -> str:
 
 
 def _find_columns(header: Sequence[str], source: str) -> _Columns:
-    """Find the columns by name, whatever the case, order and spaces."""
-    folded = [name.casefold() for name in header]
-
-    def find(name: str) -> int:
-        if name.casefold() in folded:
-            return folded.index(name.casefold())
-        near = nearest_name(name.casefold(), folded)
-        hint = f"; did you mean {header[folded.index(near)]!r}?" if near else ""
-        found = ", ".join(shown[:40] for shown in header[:8])
-        raise DataError(f"{source}: no column {name!r} among {found}{hint}")
-
-    emotion, pixels = find("emotion"), find("pixels")
-    if "usage" not in folded and nearest_name("usage", folded) is None:
+    """Find the columns by name; ``Usage`` may be missing, but not misspelt."""
+    emotion, pixels = (find_column(name, header, source=source) for name in ("emotion", "pixels"))
+    if nearest_name("usage", [name.strip().casefold() for name in header]) is None:
         logger.info("%s: no Usage column, so every row counts as Training", source)
         return _Columns(emotion, pixels, None)
-    return _Columns(emotion, pixels, find("Usage"))
+    return _Columns(emotion, pixels, find_column("Usage", header, source=source))
+
+
+def find_column(name: str, header: Sequence[str], *, source: str) -> int:
+    """Return where a column is, whatever the case of its name and the spaces around it.
+
+    Raises:
+        DataError: There is none; the message names the nearest one.
+    """
+    folded = [found.strip().casefold() for found in header]
+    if name.casefold() in folded:
+        return folded.index(name.casefold())
+    near = nearest_name(name.casefold(), folded)
+    hint = f"; did you mean {header[folded.index(near)].strip()!r}?" if near else ""
+    shown = ", ".join(found.strip()[:40] for found in header[:12])
+    raise DataError(f"{source}: no column {name!r} among {shown}{hint}")
 
 
 def _codes(

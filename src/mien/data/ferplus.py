@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.fer2013_csv import find_column
 from mien.errors import DataError
-from mien.expressions import FERPLUS_COLUMNS, nearest_name
+from mien.expressions import FERPLUS_COLUMNS
 
 VOTES_FILE: Final = "fer2013new.csv"
 
@@ -54,10 +55,13 @@ def read_votes(path: Path) -> FerPlusVotes:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    rows = csv.reader(io.StringIO(data.decode("utf-8-sig", "replace")))
-    header = [name.strip() for name in next(rows, [])]
-    columns = [_find(name, header, path.name) for name in ("Usage", *FERPLUS_COLUMNS)]
-    table = [row for row in rows if row]
+    # With StringIO's default of no translation, lines that end as on an old Mac would be one line.
+    rows = csv.reader(io.StringIO(data.decode("utf-8-sig", "replace"), newline=None))
+    try:
+        header, *table = [row for row in rows if row] or [[]]
+    except csv.Error as error:
+        raise DataError(f"{path.name}: not readable as CSV ({error})") from error
+    columns = [find_column(name, header, source=path.name) for name in ("Usage", *FERPLUS_COLUMNS)]
     usage, *counts = columns
     try:
         codes = [SPLITS.index(row[usage].strip()) for row in table]
@@ -131,12 +135,3 @@ def align_votes(
         if here.any():
             aligned[here] = votes.votes[there]
     return aligned
-
-
-def _find(name: str, header: list[str], source: str) -> int:
-    if name in header:
-        return header.index(name)
-    near = nearest_name(name, header)
-    hint = f"; did you mean {near!r}?" if near else ""
-    found = ", ".join(shown[:40] for shown in header[:12])
-    raise DataError(f"{source}: no column {name!r} among {found}{hint}")
