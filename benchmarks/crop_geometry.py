@@ -24,7 +24,7 @@ from mien.analysis.detector import Detector
 from mien.analysis.mtcnn import MtcnnDetector
 from mien.data.dataset import ExpressionDataset
 from mien.data.sources import load_fer2013
-from mien.preprocess import FACE_SIZE, FER2013_CROP, align_face
+from mien.preprocess import FACE_SIZE, align_face, resize_face
 
 Faces = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]
@@ -111,10 +111,11 @@ def compare_accuracy(
     """Print the accuracy on plain pixels and on crops, where a face was found and over all."""
     landmarks = find_landmarks(detector, dataset.images)
     found = ~np.isnan(landmarks[:, 0, 0])
-    cropped = dataset.images.copy()
+    crop, size = classifier.metadata.crop, classifier.metadata.input_size
+    cropped = np.stack([resize_face(face, size=size) for face in dataset.images])
     for index in np.flatnonzero(found):
         try:
-            cropped[index] = align_face(dataset.images[index], landmarks[index], FER2013_CROP)
+            cropped[index] = align_face(dataset.images[index], landmarks[index], crop, size=size)
         except ValueError:  # points that are no face's: the plain pixels stay
             found[index] = False
     plain = classifier.classify(dataset.images).argmax(axis=1) == dataset.labels

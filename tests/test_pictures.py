@@ -1,9 +1,11 @@
 """Limits and modes of decoding; the formats are tested where pictures are read."""
 
 import io
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -81,3 +83,43 @@ def test_hidden_and_other_files_are_no_pictures(tmp_path: Path) -> None:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     assert walk_pictures(tmp_path) == inside
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ([0, 257, 65_535], [0, 1, 255]),
+        ([-100, 0, 155], [0, 100, 255]),
+        ([2**31 - 256, 2**31 - 156, 2**31 - 1], [0, 100, 255]),
+        ([0.0, 0.5, 1.0], [0, 128, 255]),
+        ([0.0, 100.0, 255.0], [0, 100, 255]),
+        ([-3e38, 0.0, 3e38], [0, 128, 255]),
+        ([np.nan, np.inf, 1.0], [0, 0, 255]),
+    ],
+)
+def test_deep_grey_levels_keep_their_order(levels: list[float], expected: list[int]) -> None:
+    kind = np.int32 if isinstance(levels[0], int) else np.float32
+    image = Image.fromarray(np.array([levels], kind))
+    assert np.asarray(normalise_picture(image, "deep")).ravel().tolist() == expected
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_deep_pictures_take_little_memory(mode: str) -> None:
+    image = Image.new(mode, (4000, 3000), 1)
+    tracemalloc.start()
+    try:
+        normalise_picture(image, "deep")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The picture as Pillow hands it over, twice, the result, and a strip's worth.
+    assert peak < (4 + 4 + 1) * 12_000_000 + 40_000_000
+
+
+def test_too_little_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("mien.pictures._scale_deep", fail)
+    with pytest.raises(MediaError, match=r"^deep: too large for the memory"):
+        normalise_picture(Image.new("I;16", (5, 5)), "deep")

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ SUFFIXES: Final = (
 )
 #: Largest picture read, where Pillow too takes a file for a decompression bomb.
 MAX_PIXELS: Final = 178_956_970
+
+#: Grey levels of more than 8 bits that are scaled at a time.
+_STRIP: Final = 1 << 20
 
 
 def is_picture(path: str) -> bool:
@@ -117,6 +120,8 @@ def _told_as_media_error(name: str, max_pixels: int) -> Iterator[None]:
         raise
     except Image.DecompressionBombError as error:
         raise _too_large(name, max_pixels) from error
+    except MemoryError as error:
+        raise MediaError(f"{name}: too large for the memory there is; make it smaller") from error
     except UnidentifiedImageError as error:
         raise MediaError(f"{name}: not a picture in a format that can be read") from error
     except Exception as error:
@@ -152,15 +157,24 @@ def _scale_deep(image: Image.Image) -> npt.NDArray[np.uint8]:
     Sixteen bits are scaled by their whole range. Mode "I" (32 bits) mostly holds 16, so it is
     scaled so too, if nothing lies outside; that and floats outside 0 to 1 by what they hold.
     """
-    levels = np.asarray(image).astype(np.float64)
-    levels = np.nan_to_num(levels, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(levels.min()), float(levels.max())
-    top = 1.0 if image.mode == "F" else 65535.0
+    levels = np.asarray(image)
+    # A strip at a time: in float64 the largest picture would take gigabytes.
+    strips = [slice(start, start + _STRIP) for start in range(0, levels.size, _STRIP)]
+    low = min(_finite(levels.ravel()[strip]).min() for strip in strips)
+    high = max(_finite(levels.ravel()[strip]).max() for strip in strips)
+    bottom, top = 0.0, 1.0 if image.mode == "F" else 65535.0
     if image.mode == "F" and low >= 0 and 1 < high <= 255:
         top = 255.0
     elif low < 0 or high > top:
-        levels, top = levels - low, max(high - low, 1e-12)
-    return np.asarray(np.rint(levels * (255 / top)), dtype=np.uint8)
+        bottom, top = low, max(high - low, 1e-12)
+    scaled = np.empty(levels.size, np.uint8)
+    for strip in strips:
+        scaled[strip] = np.rint((_finite(levels.ravel()[strip]) - bottom) * (255 / top))
+    return scaled.reshape(levels.shape)
+
+
+def _finite(levels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.nan_to_num(levels.astype(np.float64), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _one_line(error: Exception) -> str:

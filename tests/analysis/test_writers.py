@@ -2,6 +2,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,3 +64,23 @@ def test_other_suffixes_and_places_are_refused(tmp_path: Path) -> None:
         open_writer(tmp_path / "file" / "a.csv", ()),
     ):
         pass
+
+
+def test_only_its_own_failures_are_blamed_on_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.json"
+    with pytest.raises(BrokenPipeError), open_writer(path, CLASSES):
+        raise BrokenPipeError(32, "Broken pipe")  # as by a writer to standard output beside it
+    assert list(tmp_path.iterdir()) == []
+
+    def full_disk(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(JsonWriter, "write", full_disk)
+    with (
+        pytest.raises(MediaError, match=r"out\.json: cannot be written: No space"),
+        open_writer(path, CLASSES) as writer,
+    ):
+        writer.write(RESULTS[0])
+    assert list(tmp_path.iterdir()) == []

@@ -3,13 +3,12 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import skimage.data
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -17,41 +16,12 @@ from mien.cli import analyze as command
 from mien.cli.app import app, main
 from mien.errors import MediaError
 from mien.expressions import EXPRESSIONS
-from mien.metadata import ModelMetadata
-from mien.preprocess import FER2013_CROP
 
 
 @pytest.fixture(scope="session")
-def sad_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sad_model(tmp_path_factory: pytest.TempPathFactory, write_model: Callable[..., Path]) -> Path:
     """A model that finds everybody sad."""
-    bias = np.eye(7, dtype=np.float32)[EXPRESSIONS.index("sad")] * 3
-    constants = [
-        numpy_helper.from_array(np.zeros((2304, 7), np.float32), "weights"),
-        numpy_helper.from_array(bias, "bias"),
-    ]
-    nodes = [
-        helper.make_node("Flatten", ["image"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "weights", "bias"], ["logits"]),
-    ]
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 1, 48, 48])
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 7])
-    graph = helper.make_graph(nodes, "sad", [image], [logits], constants)
-    opset = [helper.make_opsetid("", 17)]
-    model = helper.make_model(graph, ir_version=8, opset_imports=opset)
-    facts = ModelMetadata(
-        name="sad",
-        classes=EXPRESSIONS,
-        input_size=48,
-        mean=0.5,
-        std=0.25,
-        colour="gray",
-        crop=FER2013_CROP,
-        version="0",
-    )
-    helper.set_model_props(model, facts.to_strings())
-    path = tmp_path_factory.mktemp("model") / "sad.onnx"
-    path.write_bytes(model.SerializeToString())
-    return path
+    return write_model(tmp_path_factory.mktemp("model") / "sad.onnx", finds="sad")
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import mien.data.download
 from mien.cli import main
 from mien.cli.data import open_dataset
 from mien.data import read_dataset
-from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.data.synthetic import synthetic_faces
 
 Run = Callable[..., int]
@@ -22,13 +21,9 @@ def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def csv_file(tmp_path: Path) -> Path:
-    faces: ExpressionDataset = synthetic_faces(12)
-    lines = ["emotion,pixels,Usage"]
-    for image, label, code in zip(faces.images, faces.labels, faces.split_codes, strict=True):
-        lines.append(f"{label},{' '.join(map(str, image.ravel()))},{SPLITS[code]}")
+def csv_file(tmp_path: Path, fer2013_csv: Callable[..., bytes]) -> Path:
     path = tmp_path / "fer2013.csv"
-    path.write_text("\n".join(lines))
+    path.write_bytes(fer2013_csv(synthetic_faces(12)))
     return path
 
 

@@ -1,6 +1,7 @@
 import csv
+import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,23 +29,9 @@ def dataset() -> ExpressionDataset:
 
 
 @pytest.fixture(scope="session")
-def csv_text(dataset: ExpressionDataset) -> CsvText:
-    """The data set as FER2013's CSV; columns by name, in any order and spelling."""
-
-    def write(
-        header: Sequence[str] = ("emotion", "pixels", "Usage"), only: ExpressionDataset = dataset
-    ) -> bytes:
-        lines = [",".join(header)]
-        for image, label, code in zip(only.images, only.labels, only.split_codes, strict=True):
-            cells = {
-                "emotion": str(label),
-                "pixels": " ".join(map(str, image.ravel())),
-                "usage": SPLITS[code],
-            }
-            lines.append(",".join(cells[name.strip().lower()] for name in header))
-        return "\n".join(lines).encode() + b"\n"
-
-    return write
+def csv_text(dataset: ExpressionDataset, fer2013_csv: CsvText) -> CsvText:
+    """The data set as FER2013's CSV."""
+    return functools.partial(fer2013_csv, dataset)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,15 @@ def test_splits_counts_and_repr(dataset: ExpressionDataset) -> None:
         ({"labels": np.zeros(39, np.int64)}, "40 images but 39 labels"),
         ({"labels": np.full(40, 7)}, "labels run from 7 to 7, expected 0 to 6"),
         ({"split_codes": np.full(40, 3, np.uint8)}, "split code 3, expected 0 to 2"),
-        ({"votes": np.zeros((40, 8), np.uint8)}, r"votes must be \(N, 10\)"),
+        ({"votes": np.zeros((40, 8), np.uint8)}, r"votes must be uint8 \(N, 10\)"),
+        ({"votes": np.zeros((40, 10))}, r"votes must be uint8 \(N, 10\), got float64"),
+        ({"votes": np.uint8(3)}, r"votes must be an array, uint8 \(N, 10\), got uint8"),
+        ({"labels": np.zeros(40)}, r"labels must be int64 \(N,\), got float64 \(40,\)"),
+        ({"labels": np.zeros((40, 1), np.int64)}, r"labels must be int64 \(N,\)"),
+        ({"labels": np.int64(1)}, "labels must be an array"),
+        ({"split_codes": np.zeros(40, np.int64)}, r"split_codes must be uint8 \(N,\)"),
+        ({"split_codes": np.zeros((40, 1), np.uint8)}, r"got uint8 \(40, 1\)"),
+        ({"names": np.arange(40)}, r"names must be str \(N,\), got int64"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(

@@ -37,6 +37,15 @@ def test_a_missing_split_and_a_wrong_class_are_told() -> None:
     ]
 
 
+def test_other_classes_are_told_in_one_line() -> None:
+    whole = published()
+    happy = whole.take(np.flatnonzero(whole.labels == 3)[:5])
+    other = replace(happy, labels=happy.labels * 0, classes=("happy",))
+    assert verify_fer2013(other) == [
+        "the classes are happy, not angry, disgust, fear, happy, sad, surprise, neutral"
+    ]
+
+
 def test_what_is_fer2013_by_its_names() -> None:
     whole = published().take([0])
     assert is_fer2013(whole)

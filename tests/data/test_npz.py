@@ -73,23 +73,22 @@ def test_flipped_bits_in_headers_are_noticed_or_harmless(
 ) -> None:
     """Zip's own structures hold bits that nobody reads; elsewhere damage has one kind of error."""
     path = tmp_path / "faces.npz"
-    save_dataset(dataset, path)
+    save_dataset(dataset.take([0, 35, 39]), path)
     whole = path.read_bytes()
     directory = whole.index(b"PK\1\2")
     starts = [found.start() for found in re.finditer(b"PK\3\4", whole[:directory])]
-    places = {place for start in starts for place in range(start, start + 200, 3)}
-    places |= set(range(directory, len(whole)))
+    places = {place for start in starts for place in range(start, start + 200, 7)}
+    places |= set(range(directory, len(whole), 3))
     messages = []
     for place in sorted(places):
-        for bit in (1, 0x80):
-            data = bytearray(whole)
-            data[place] ^= bit
-            path.write_bytes(data)
-            try:
-                read_dataset(path)
-            except DataError as error:
-                messages.append(str(error))
-    assert len(messages) > len(places)
+        data = bytearray(whole)
+        data[place] ^= 0x81
+        path.write_bytes(data)
+        try:
+            read_dataset(path)
+        except DataError as error:
+            messages.append(str(error))
+    assert len(messages) > len(places) / 2
     assert not any("\n" in message for message in messages)
 
 

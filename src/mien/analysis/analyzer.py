@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,12 @@ import numpy.typing as npt
 from mien.analysis.classifier import ExpressionClassifier
 from mien.analysis.detector import Detections, Detector, WholeImageDetector
 from mien.analysis.media import Colour, Picture, Source, find_pictures, kind_of, read_picture
+from mien.analysis.sessions import check_threads
 from mien.errors import MediaError
 from mien.preprocess import align_face, crop_box, to_gray
 from mien.results import Face, FrameResult, Probabilities
+
+_BATCH_SIZE: Final = 32
 
 #: Told of a picture that cannot be read, by its name and the reason.
 OnError = Callable[[str, MediaError], None]
@@ -43,12 +47,14 @@ class Analyzer:
             the package.
         detector: Anything with a ``detect`` method as in :class:`Detector`; MTCNN by default.
         min_face: Side in pixels of the smallest face to look for; see :class:`MtcnnDetector`.
-        batch_size: Faces that go through the model at once, at most 256.
-        threads: Processor threads; 0 for as many as there are cores.
+        batch_size: Faces that go through the model at once, at most 256; 32 by default.
+        threads: Processor threads of what is opened here, model and detector; by default, or 0,
+            as many as there are cores.
 
     Raises:
         ModelError: The model or the detector's weights cannot be used.
-        ValueError: An argument is out of range, or ``min_face`` comes with a detector.
+        ValueError: An argument is out of range, or is a setting of what is given ready:
+            ``min_face`` with a detector, ``batch_size`` with a classifier, ``threads`` with both.
     """
 
     def __init__(
@@ -57,19 +63,26 @@ class Analyzer:
         *,
         detector: Detector | None = None,
         min_face: int | None = None,
-        batch_size: int = 32,
-        threads: int = 0,
+        batch_size: int | None = None,
+        threads: int | None = None,
     ) -> None:
+        ready = isinstance(model, ExpressionClassifier)
         if detector is not None and min_face is not None:
             raise ValueError("min_face is a setting of the default detector: give it to yours")
-        self.classifier = (
-            model
-            if isinstance(model, ExpressionClassifier)
-            else ExpressionClassifier(
-                None if model is None else Path(model), batch_size=batch_size, threads=threads
+        if ready and batch_size is not None:
+            raise ValueError("batch_size is a setting of the classifier: give it to yours")
+        if ready and detector is not None and threads is not None:
+            raise ValueError("threads is a setting of classifier and detector: give it to yours")
+        threads = threads or 0
+        check_threads(threads)
+        if isinstance(model, ExpressionClassifier):
+            self.classifier = model
+        else:
+            self.classifier = ExpressionClassifier(
+                None if model is None else Path(model),
+                batch_size=_BATCH_SIZE if batch_size is None else batch_size,
+                threads=threads,
             )
-        )
-        self._batch_size = batch_size
         self._detector = detector
         self._make_detector = functools.partial(_make_mtcnn, min_face, threads)
 
@@ -137,7 +150,7 @@ class Analyzer:
         for picture in _read_all(_listed(sources), colour, on_error):
             waiting.append(self._frame(picture, whole_image=whole_image))
             faces = sum(len(framed.crops_gray) for framed in waiting)
-            if max(faces, len(waiting)) >= self._batch_size:
+            if max(faces, len(waiting)) >= self.classifier.batch_size:
                 yield from self._classify(waiting)
                 waiting = []
         yield from self._classify(waiting)
@@ -201,7 +214,8 @@ def analyze(
 ) -> FrameResult:
     """Read the expressions in one picture.
 
-    The first call opens the model and the detector, later ones use them again. For settings, and
+    The first call opens the model and the detector, later ones use them again as long as the
+    model's file stays the same. For settings, and
     for many pictures, make an :class:`Analyzer`.
 
     Args:
@@ -219,12 +233,24 @@ def analyze(
         ModelError: The model or the detector's weights cannot be used.
         ValueError: An array's shape, type or missing ``colour``.
     """
-    analyzer = _shared_analyzer(None if model is None else os.fspath(model))
+    analyzer = _shared_analyzer(*_file_state(model))
     return analyzer.analyze(source, colour=colour, whole_image=whole_image)
 
 
+def _file_state(model: str | os.PathLike[str] | None) -> tuple[Path | None, int, int]:
+    """Return a model's file, when it was written and its size, which tell another one there."""
+    if model is None:
+        return None, 0, 0
+    path = Path(model).resolve()
+    try:
+        status = path.stat()
+    except OSError:
+        return path, 0, 0  # opening it says what is wrong
+    return path, status.st_mtime_ns, status.st_size
+
+
 @functools.lru_cache(maxsize=4)
-def _shared_analyzer(model: str | None) -> Analyzer:
+def _shared_analyzer(model: Path | None, _written_ns: int, _size: int) -> Analyzer:
     return Analyzer(model)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from mien.analysis.sessions import open_session
+from mien.analysis.sessions import check_threads, open_session
 from mien.errors import ModelError
 from mien.metadata import ModelMetadata
 from mien.preprocess import resize_face, standardise
@@ -34,11 +34,12 @@ class ExpressionClassifier:
 
     Attributes:
         path: The file in use.
+        batch_size: Faces that go through the model at once.
         metadata: The facts that the file carries, class names among them.
 
     Raises:
         ModelError: The file is missing, is not an ONNX model, or is not one of mien's.
-        ValueError: ``batch_size`` is not 1 to 256.
+        ValueError: ``batch_size`` is not 1 to 256, or ``threads`` negative.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class ExpressionClassifier:
     ) -> None:
         if not 1 <= batch_size <= _MAX_BATCH:
             raise ValueError(f"batch_size must be 1 to {_MAX_BATCH}, got {batch_size}")
+        check_threads(threads)
         self.path = DEFAULT_MODEL if path is None else Path(path)
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._session = _open(self.path, threads)
         strings = self._session.get_modelmeta().custom_metadata_map
         try:
@@ -81,8 +83,8 @@ class ExpressionClassifier:
             raise ValueError(f"expected uint8 (N, H, W), got {faces_gray.dtype} {faces_gray.shape}")
         size = self.metadata.input_size
         probabilities = np.empty((len(faces_gray), len(self.classes)), np.float32)
-        for start in range(0, len(faces_gray), self._batch_size):
-            batch = faces_gray[start : start + self._batch_size]
+        for start in range(0, len(faces_gray), self.batch_size):
+            batch = faces_gray[start : start + self.batch_size]
             if batch.shape[1:] != (size, size):
                 batch = np.stack([resize_face(face, size=size) for face in batch])
             probabilities[start : start + len(batch)] = self._run(batch)

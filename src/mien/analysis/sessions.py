@@ -13,7 +13,11 @@ def open_session(model: Path | bytes, *, threads: int = 0) -> "InferenceSession"
     Args:
         model: The file, or its contents.
         threads: Processor threads; 0 for as many as there are cores.
+
+    Raises:
+        ValueError: ``threads`` is negative.
     """
+    check_threads(threads)
     import onnxruntime  # noqa: PLC0415
 
     options = onnxruntime.SessionOptions()
@@ -24,3 +28,9 @@ def open_session(model: Path | bytes, *, threads: int = 0) -> "InferenceSession"
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def check_threads(threads: int) -> None:
+    """Raise :class:`ValueError` where a number of threads is negative."""
+    if threads < 0:
+        raise ValueError(f"threads must be 0, for all cores, or more, got {threads}")

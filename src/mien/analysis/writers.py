@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Protocol, TextIO
 
@@ -92,13 +92,40 @@ def open_writer(path: Path, classes: Sequence[str]) -> Iterator[Writer]:
         MediaError: The suffix is another, or the file cannot be written.
     """
     check_suffix(path)
-    try:
-        with (
-            atomic_write(path) as temporary,
+    with ExitStack() as stack:
+        with _told_of(path):
+            temporary = stack.enter_context(atomic_write(path))
             # File names need not be valid text; they are written back byte for byte.
-            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
-        ):
-            yield make_writer(path.suffix.lower(), stream, classes)
+            stream = stack.enter_context(
+                temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+            )
+            writer = _FileWriter(path, make_writer(path.suffix.lower(), stream, classes))
+        # Outside: what else goes wrong in the block is not this file's fault.
+        yield writer
+        with _told_of(path):
+            stack.close()
+
+
+class _FileWriter:
+    """Passes results on to a file's writer and names the file when that fails."""
+
+    def __init__(self, path: Path, writer: Writer) -> None:
+        self._path = path
+        self._writer = writer
+
+    def write(self, result: FrameResult) -> None:
+        with _told_of(self._path):
+            self._writer.write(result)
+
+    def finish(self) -> None:
+        with _told_of(self._path):
+            self._writer.finish()
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise MediaError(f"{path}: cannot be written: {error.strerror or error}") from error
 

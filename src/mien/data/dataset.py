@@ -1,8 +1,9 @@
 """``ExpressionDataset``: faces, labels and splits in memory, as plain NumPy arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,17 @@ from mien.preprocess import FACE_SIZE
 
 #: FER2013's own names for its splits, in the order of their codes in :attr:`split_codes`.
 SPLITS: Final = ("Training", "PublicTest", "PrivateTest")
+
+#: Each array's type and the shape of one of its elements.
+_ARRAYS: Final[Mapping[str, tuple[type[np.generic], tuple[int, ...]]]] = MappingProxyType(
+    {
+        "images": (np.uint8, (FACE_SIZE, FACE_SIZE)),
+        "labels": (np.int64, ()),
+        "split_codes": (np.uint8, ()),
+        "names": (np.str_, ()),
+        "votes": (np.uint8, (len(FERPLUS_COLUMNS),)),
+    }
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -40,19 +52,15 @@ class ExpressionDataset:
 
     def __post_init__(self) -> None:
         count = len(self.images)
-        if self.images.dtype != np.uint8 or self.images.shape[1:] != (FACE_SIZE, FACE_SIZE):
-            raise DataError(
-                f"images must be uint8 (N, {FACE_SIZE}, {FACE_SIZE}), "
-                f"got {self.images.dtype} {self.images.shape}"
-            )
-        for name in ("labels", "split_codes", "names", "votes"):
+        for name, (kind, shape) in _ARRAYS.items():
             values = getattr(self, name)
-            if values is not None and len(values) != count:
+            if values is None and name == "votes":
+                continue
+            _check_array(values, name, kind, shape)
+            if len(values) != count:
                 raise DataError(f"{count} images but {len(values)} {name}")
         if count and int(self.split_codes.max()) >= len(SPLITS):
             raise DataError(f"split code {self.split_codes.max()}, expected 0 to {len(SPLITS) - 1}")
-        if self.votes is not None and self.votes.shape[1:] != (len(FERPLUS_COLUMNS),):
-            raise DataError(f"votes must be (N, {len(FERPLUS_COLUMNS)}), got {self.votes.shape}")
         if count and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
             raise DataError(
                 f"labels run from {self.labels.min()} to {self.labels.max()}, "
@@ -111,3 +119,17 @@ class ExpressionDataset:
             split: {name: int(n) for name, n in zip(self.classes, row, strict=True)}
             for split, row in zip(SPLITS, table, strict=True)
         }
+
+
+def _check_array(
+    values: Any, name: str, kind: type[np.generic], element_shape: tuple[int, ...]
+) -> None:
+    """Refuse what is no array of N elements of this type and shape."""
+    wanted = f"{kind.__name__.strip('_')} (N, {', '.join(map(str, element_shape))})".replace(
+        "(N, )", "(N,)"
+    )
+    if not isinstance(values, np.ndarray):
+        raise DataError(f"{name} must be an array, {wanted}, got {type(values).__name__}")
+    right_shape = values.ndim == 1 + len(element_shape) and values.shape[1:] == element_shape
+    if not (right_shape and np.issubdtype(values.dtype, kind)):
+        raise DataError(f"{name} must be {wanted}, got {values.dtype} {values.shape}")

@@ -6,6 +6,7 @@ from typing import Final
 
 from mien.data.dataset import ExpressionDataset
 from mien.data.image_tree import is_kaggle_name
+from mien.expressions import EXPRESSIONS
 
 #: Where to get it by hand.
 FER2013_URL: Final = "https://www.kaggle.com/datasets/msambare/fer2013"
@@ -25,8 +26,10 @@ def verify_fer2013(dataset: ExpressionDataset) -> list[str]:
     """Compare split sizes and class counts with the published ones.
 
     Returns:
-        One line for each split that differs; none when all agree.
+        One line for each split that differs, or one on other classes; none when all agree.
     """
+    if dataset.classes != EXPRESSIONS:
+        return [f"the classes are {', '.join(dataset.classes)}, not {', '.join(EXPRESSIONS)}"]
     differences = []
     for split, found in dataset.split_counts().items():
         published = FER2013_COUNTS[split]
