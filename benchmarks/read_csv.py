@@ -70,7 +70,8 @@ READERS: dict[str, Callable[[str], Any]] = {
 BASELINE = "pandas + np.fromstring"
 
 
-def measure(reader: str, path: str) -> Measurement:
+def measure(reader: str, path: str, cache: str) -> Measurement:
+    os.environ["MIEN_CACHE"] = cache
     started = time.perf_counter()
     images = READERS[reader](path)
     seconds = time.perf_counter() - started
@@ -81,12 +82,9 @@ def measure(reader: str, path: str) -> Measurement:
 def measure_apart(reader: str, path: Path) -> Measurement:
     """Measure in a process of its own, a first time with a cache of its own as well."""
     spawn = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as empty:
-        environment = {"MIEN_CACHE": empty} if reader == FIRST_TIME else {}
-        with ProcessPoolExecutor(
-            1, mp_context=spawn, initializer=os.environ.update, initargs=(environment,)
-        ) as process:
-            return process.submit(measure, reader, str(path)).result()
+    with tempfile.TemporaryDirectory() as empty, ProcessPoolExecutor(1, spawn) as process:
+        cache = empty if reader == FIRST_TIME else os.environ["MIEN_CACHE"]
+        return process.submit(measure, reader, str(path), cache).result()
 
 
 def compare(path: Path, repeats: int) -> dict[str, dict[str, float]]:
