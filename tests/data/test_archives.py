@@ -1,12 +1,15 @@
 import io
 import tarfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import mien.data.archives
-from mien.data.archives import open_tar, open_zip
+from mien.data.archives import PlainFile, open_tar, open_zip
 from mien.errors import DataError
 
 UNSAFE = ["../evil.csv", "/etc/evil.csv", "a/../../evil.csv", "..\\evil.csv", "C:\\evil.csv"]
@@ -101,3 +104,34 @@ def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         names_in_zip(make_zip(tmp_path / "a.zip", {"a": bytes(600), "b": bytes(600)}))
     with pytest.raises(DataError, match="refused, it would unpack to more than"):
         names_in_tar(make_tar(tmp_path / "a.tgz", [tar_member("a", 2000)]))
+
+
+def fail_at(files: Iterator[Any]) -> None:
+    next(files)
+    raise RuntimeError("thread")
+
+
+def test_what_fails_beside_an_archive_is_not_blamed_on_it(tmp_path: Path) -> None:
+    packed = make_zip(tmp_path / "a.zip", {"x": b"1"})
+    with pytest.raises(OSError, match="disk") as caught, open_zip(packed):
+        raise OSError("disk")
+    assert not isinstance(caught.value, DataError)
+    packed = make_tar(tmp_path / "a.tgz", [tar_member("x")])
+    with pytest.raises(RuntimeError, match="thread"), open_tar(packed, gzipped=True) as files:
+        fail_at(files)
+
+
+def test_a_file_that_cannot_be_read_is_told_by_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^x\.csv: cannot be read: No such file"):
+        PlainFile(lambda: (tmp_path / "x.csv").open("rb"), "x.csv")
+    path = make_zip(tmp_path / "a.zip", {"x.csv": bytes(5000)})
+    path.write_bytes(path.read_bytes().replace(bytes(100), b"1" * 100, 1))
+    with (
+        open_zip(path) as (archive, _),
+        closing(PlainFile(lambda: archive.open("x.csv"), "a.zip: x.csv")) as file,
+    ):
+        with pytest.raises(
+            DataError, match=r"^a\.zip: x\.csv: the archive is cut short or damaged"
+        ):
+            file.read()
+        assert not file.closed

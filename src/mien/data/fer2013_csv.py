@@ -4,14 +4,14 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from typing import IO, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.data.pixel_text import PixelTextError, parse_pixel_text
-from mien.data.text_blocks import read_text_blocks
+from mien.data.text_blocks import ByteStream, read_text_blocks
 from mien.errors import DataError, MissingExtraError
 from mien.expressions import EXPRESSIONS, nearest_name
 from mien.preprocess import FACE_SIZE
@@ -33,7 +33,9 @@ class _Columns(NamedTuple):
     usage: int | None
 
 
-def read_fer2013_csv(stream: IO[bytes], *, source: str, gzipped: bool = False) -> ExpressionDataset:
+def read_fer2013_csv(
+    stream: ByteStream, *, source: str, gzipped: bool = False
+) -> ExpressionDataset:
     """Read ``emotion``, ``pixels`` and ``Usage`` from CSV text.
 
     Columns may come in any order, with spaces around their names and among others. Without a

@@ -4,13 +4,14 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from mien.data import store
-from mien.data.archives import open_tar, open_zip, plain_errors
+from mien.data.archives import PlainFile, open_tar, open_zip, plain_errors
 from mien.data.dataset import ExpressionDataset
 from mien.data.fer2013 import FER2013_URL, is_fer2013_csv, verify_fer2013
 from mien.data.fer2013_csv import read_fer2013_csv
@@ -139,7 +140,7 @@ def prepare_dataset(
 
 def _read_csv(source: Source) -> ExpressionDataset:
     name = source.path.name
-    with plain_errors(name), source.path.open("rb") as file:
+    with closing(PlainFile(lambda: source.path.open("rb"), name)) as file:
         return read_fer2013_csv(file, source=name, gzipped=source.format is SourceFormat.CSV_GZ)
 
 
@@ -148,11 +149,10 @@ def _read_zip(source: Source) -> ExpressionDataset:
         pictures = sorted(name for name in members if is_picture(name))
         csv_name = pick_csv(members, known_only=bool(pictures))
         if csv_name:
-            with archive.open(csv_name) as file:
+            named = f"{source.path.name}: {csv_name}"
+            with closing(PlainFile(lambda: archive.open(csv_name), named)) as file:
                 return read_fer2013_csv(
-                    file,
-                    source=f"{source.path.name}: {csv_name}",
-                    gzipped=csv_name.lower().endswith(".gz"),
+                    file, source=named, gzipped=csv_name.lower().endswith(".gz")
                 )
         if not pictures:
             shown = ", ".join(list(members)[:5]) or "nothing"

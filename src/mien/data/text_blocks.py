@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any, Final
+from typing import Any, Final, Protocol
 
 from mien.errors import DataError, MissingExtraError
 
@@ -13,8 +13,16 @@ BLOCK_BYTES: Final = 1 << 18
 MAX_BYTES: Final = 2 << 30
 
 
+class ByteStream(Protocol):
+    """What bytes can be read from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+        ...
+
+
 def read_text_blocks(
-    stream: IO[bytes], *, source: str, gzipped: bool = False
+    stream: ByteStream, *, source: str, gzipped: bool = False
 ) -> Generator[bytes, None, None]:
     """Yield a file's text in blocks that end with a line, each read while the last is in use.
 
@@ -59,7 +67,7 @@ def _whole_lines(read: Callable[[int], bytes], source: str) -> Iterator[bytes]:
         yield rest
 
 
-def _gunzip(stream: IO[bytes], source: str) -> Callable[[int], bytes]:
+def _gunzip(stream: ByteStream, source: str) -> Callable[[int], bytes]:
     """Return a function that reads decompressed bytes; Arrow's zlib needs 4/5 of Python's time."""
     try:
         import pyarrow as pa  # noqa: PLC0415
