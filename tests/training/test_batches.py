@@ -89,6 +89,21 @@ def test_early_epochs_are_smaller(on_cpu: Faces, make_recipe: Callable[..., Reci
     assert sizes == [32, 32, 48]
 
 
+def test_the_last_epochs_only_flip(
+    faces: ExpressionDataset, on_cpu: Faces, make_recipe: Callable[..., Recipe]
+) -> None:
+    recipe = make_recipe(epochs=3, refine_epochs=1, augment={"flip": 0.5, "rotation_deg": 10})
+    plain = standardise(faces.images, **STANDARD)
+    known = {round(float(face.sum()), 1) for face in plain}  # a mirrored face has the same sum
+
+    def unchanged(epoch: int) -> float:
+        seen, _ = next(iter(TrainingBatches(on_cpu, recipe, epoch=epoch, **STANDARD)))
+        return float(np.mean([round(float(face.sum()), 1) in known for face in seen]))
+
+    assert unchanged(1) < 0.5
+    assert unchanged(2) > 0.8
+
+
 def test_a_set_smaller_than_a_batch_is_one_batch(
     faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
 ) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from mien.data.dataset import ExpressionDataset
 from mien.preprocess import standardise_factors
 from mien.training.augment import augment
-from mien.training.recipe import Recipe
+from mien.training.recipe import AugmentConfig, Recipe
 
 
 class Faces:
@@ -43,6 +43,8 @@ class TrainingBatches:
         self._faces = faces
         self._recipe = recipe
         self._epoch = epoch
+        refining = epoch >= recipe.epochs - recipe.refine_epochs
+        self._augment = AugmentConfig(flip=recipe.augment.flip) if refining else recipe.augment
         self._scale, self._shift = standardise_factors(mean=mean, std=std)
 
     def __len__(self) -> int:
@@ -59,7 +61,7 @@ class TrainingBatches:
 
     def _prepare(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return ``(N, 1, S, S)`` float, standardised, from ``(N, 48, 48)`` uint8."""
-        faces = augment(images[:, None].float() / 255, self._recipe.augment, generator)
+        faces = augment(images[:, None].float() / 255, self._augment, generator)
         early = self._recipe.progressive
         if self._epoch < early.epochs:
             faces = F.interpolate(faces, size=early.size, mode="bilinear", antialias=True)

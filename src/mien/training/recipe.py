@@ -161,6 +161,9 @@ class Recipe:
         label_smoothing: Probability mass spread over the other classes.
         ema_decay: Decay a step of the averaged weights, which are the ones validated and kept;
             0 keeps the raw weights.
+        refine_epochs: Last epochs, which see faces flipped at most and otherwise as they are; a
+            model ends closer to what it will be shown (He et al. 2019,
+            https://arxiv.org/abs/1909.09148).
         patience: Epochs without a better validation accuracy before stopping; 0 never stops.
         precision: ``bf16``, ``fp32``, or ``auto``: bf16 where the hardware multiplies it.
         data: The splits.
@@ -180,6 +183,7 @@ class Recipe:
     seed: int = 0
     label_smoothing: float = 0.0
     ema_decay: float = 0.0
+    refine_epochs: int = 0
     patience: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     data: DataConfig = field(default_factory=DataConfig)
@@ -193,7 +197,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for item in ("epochs", "batch_size"):
             _check(getattr(self, item) >= 1, item, "1 or more", getattr(self, item))
-        for item in ("seed", "patience"):
+        for item in ("seed", "refine_epochs", "patience"):
             _check(0 <= getattr(self, item) < 2**32, item, "0 to 2^32", getattr(self, item))
         _check(0 <= self.label_smoothing < 1, "label_smoothing", "0 up to 1", self.label_smoothing)
         _check(0 <= self.ema_decay < 1, "ema_decay", "0 up to 1", self.ema_decay)
