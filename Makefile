@@ -17,7 +17,7 @@ demo: $(DEMO)/.ready
 		shutil.copy(p.Path(m.get_data_path(), "sample_data", "grace_hopper.jpg"), "demo-output/photo.jpg")'
 	$(DEMO)/$(BIN)/mien analyze demo-output/photo.jpg --table \
 		--annotate demo-output/annotated --output demo-output/photo.json
-	@echo "written: demo-output/annotated/photo.jpg, demo-output/photo.json"
+	@echo "written: demo-output/annotated/photo-mien.jpg, demo-output/photo.json"
 
 test: $(FULL)/.ready
 	$(FULL)/$(BIN)/python -m pytest

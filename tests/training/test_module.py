@@ -6,12 +6,12 @@ from mien.training.module import build_optimizer, rate_factor
 from mien.training.recipe import OptimizerConfig, ScheduleConfig
 
 
-def rates(schedule: ScheduleConfig, first: int, total: int) -> list[float]:
-    return [rate_factor(schedule, step=step, first=first, total=total) for step in range(total)]
+def rates(schedule: ScheduleConfig, *ends: int) -> list[float]:
+    return [rate_factor(schedule, step=step, ends=ends) for step in range(ends[-1])]
 
 
 def test_the_rate_rises_then_falls_to_nothing() -> None:
-    curve = rates(ScheduleConfig(name="cosine", warmup=0.1), 100, 100)
+    curve = rates(ScheduleConfig(name="cosine", warmup=0.1), 100)
 
     assert curve[0] == pytest.approx(1 / 25)
     assert max(curve) == curve[10] == 1
@@ -22,19 +22,24 @@ def test_the_rate_rises_then_falls_to_nothing() -> None:
 
 
 def test_linear_and_constant_do_as_they_say() -> None:
-    assert rates(ScheduleConfig(name="linear"), 4, 4) == [1, 0.75, 0.5, 0.25]
-    assert rates(ScheduleConfig(name="constant"), 4, 4) == [1, 1, 1, 1]
+    assert rates(ScheduleConfig(name="linear"), 4) == [1, 0.75, 0.5, 0.25]
+    assert rates(ScheduleConfig(name="constant"), 4) == [1, 1, 1, 1]
 
 
 def test_a_restart_does_not_change_what_came_before() -> None:
-    schedule = ScheduleConfig(name="cosine", warmup=0.1, restart_epoch=1, restart_factor=0.5)
+    schedule = ScheduleConfig(
+        name="cosine", warmup=0.1, restart_epochs=(1, 2), restart_factors=(0.5, 0.2)
+    )
 
-    curve = rates(schedule, 100, 150)
+    curve = rates(schedule, 100, 150, 170)
 
-    assert curve[:100] == rates(ScheduleConfig(name="cosine", warmup=0.1), 100, 100)
+    assert curve[:100] == rates(ScheduleConfig(name="cosine", warmup=0.1), 100)
     assert curve[100] == 0.5
     assert curve[125] == pytest.approx(0.25)
     assert curve[149] < 0.01
+    assert curve[150] == 0.2
+    assert curve[169] < 0.01
+    assert rate_factor(schedule, step=170, ends=(100, 150, 170)) == pytest.approx(0)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])

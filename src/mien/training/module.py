@@ -1,6 +1,8 @@
 """The Lightning module: loss, optimiser, schedule, and what each epoch measures."""
 
+import bisect
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -100,11 +102,11 @@ class ExpressionModule(pl.LightningModule):
         optimizer = build_optimizer(self.network, self._recipe.optimizer)
         total = int(self.trainer.estimated_stepping_batches)
         recipe = self._recipe
-        restart = recipe.schedule.restart_epoch
-        first = total * restart // recipe.epochs if 0 < restart < recipe.epochs else total
+        restarts = [epoch for epoch in recipe.schedule.restart_epochs if epoch < recipe.epochs]
+        ends = [total * epoch // recipe.epochs for epoch in (*restarts, recipe.epochs)]
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
-            lambda step: rate_factor(recipe.schedule, step=step, first=first, total=total),
+            lambda step: rate_factor(recipe.schedule, step=step, ends=ends),
         )
         return {
             "optimizer": optimizer,
@@ -131,22 +133,22 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.
     return torch.optim.AdamW(groups, config.lr)
 
 
-def rate_factor(schedule: ScheduleConfig, *, step: int, first: int, total: int) -> float:
+def rate_factor(schedule: ScheduleConfig, *, step: int, ends: Sequence[int]) -> float:
     """Return the share of the full learning rate at a step.
 
     Args:
         schedule: How the rate goes.
         step: The step, from 0.
-        first: Steps of the first decay; all of them where there is no restart.
-        total: Steps of the run.
+        ends: The step at which each decay ends; the last one is the run's number of steps.
     """
-    if step >= first and first < total:
-        gone = (step - first) / (total - first)
-        return schedule.restart_factor * _decay(schedule.name, gone)
-    rising = round(schedule.warmup * first)
+    decay = min(bisect.bisect_right(ends, step), len(ends) - 1)
+    if decay > 0:
+        gone = (step - ends[decay - 1]) / (ends[decay] - ends[decay - 1])
+        return schedule.restart_factors[decay - 1] * _decay(schedule.name, gone)
+    rising = round(schedule.warmup * ends[0])
     if step < rising:
         return 1 / 25 + (1 - 1 / 25) * step / rising
-    return _decay(schedule.name, (step - rising) / max(1, first - rising))
+    return _decay(schedule.name, (step - rising) / max(1, ends[0] - rising))
 
 
 def _decay(name: str, gone: float) -> float:

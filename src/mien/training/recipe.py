@@ -107,7 +107,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """The learning rate over the run: a linear warm-up, then a decay, which may come twice.
+    """The learning rate over the run: a linear warm-up, then a decay, and again from restarts.
 
     A warm restart (Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983) leaves a usable
     model at its first end and improves it from there.
@@ -115,19 +115,22 @@ class ScheduleConfig:
     Attributes:
         name: ``cosine`` or ``linear`` decay to zero, or ``constant``.
         warmup: Share of the first decay's steps spent rising from a twenty-fifth to the full rate.
-        restart_epoch: Epochs after which the rate has decayed and starts anew; with 0, or when
-            training ends before, never.
-        restart_factor: Share of the full rate that it starts anew at.
+        restart_epochs: After how many epochs the rate has decayed and starts anew, each time;
+            those that training does not reach do not count.
+        restart_factors: Share of the full rate that it starts anew at, each time.
     """
 
     name: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: float = 0.0
-    restart_epoch: int = 0
-    restart_factor: float = 0.5
+    restart_epochs: tuple[int, ...] = ()
+    restart_factors: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        restart = self.restart_epoch
-        _check(restart >= 0, "schedule.restart_epoch", "0 or more", restart)
+        epochs = self.restart_epochs
+        rising = list(epochs) == sorted({epoch for epoch in epochs if epoch > 0})
+        _check(rising, "schedule.restart_epochs", "rising numbers above 0", epochs)
+        same = len(epochs) == len(self.restart_factors)
+        _check(same, "schedule.restart_factors", f"{len(epochs)} factors", self.restart_factors)
         _check(0 <= self.warmup < 1, "schedule.warmup", "0 up to 1", self.warmup)
 
 
