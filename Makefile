@@ -11,13 +11,14 @@ PINS := --constraints constraints.txt
 .PHONY: demo test check wheel clean
 
 demo: $(DEMO)/.ready
-	@# a portrait that ships with matplotlib
-	@$(DEMO)/$(BIN)/python -c 'import shutil, pathlib as p, matplotlib as m; \
-		p.Path("demo-output").mkdir(exist_ok=True); \
-		shutil.copy(p.Path(m.get_data_path(), "sample_data", "grace_hopper.jpg"), "demo-output/photo.jpg")'
-	$(DEMO)/$(BIN)/mien analyze demo-output/photo.jpg --table \
-		--annotate demo-output/annotated --output demo-output/photo.json
-	@echo "written: demo-output/annotated/photo-mien.jpg, demo-output/photo.json"
+	@# a portrait that ships with scikit-image
+	@$(DEMO)/$(BIN)/python -c 'import importlib.util, pathlib, shutil; \
+		package = pathlib.Path(importlib.util.find_spec("skimage").origin).parent; \
+		pathlib.Path("demo").mkdir(exist_ok=True); \
+		shutil.copy(package / "data" / "astronaut.png", "demo/photo.png")'
+	$(DEMO)/$(BIN)/mien analyze demo/photo.png --table \
+		--annotate demo/annotated --output demo/photo.json
+	@echo "written: demo/annotated/photo-mien.jpg, demo/photo.json"
 
 test: $(FULL)/.ready
 	$(FULL)/$(BIN)/python -m pytest
@@ -32,12 +33,13 @@ wheel: $(FULL)/.ready
 	$(FULL)/$(BIN)/uv build --out-dir dist
 
 clean:
-	rm -rf $(DEMO) $(FULL) demo-output dist
+	rm -rf $(DEMO) $(FULL) demo dist
 
 $(DEMO)/.ready: pyproject.toml constraints.txt
 	$(call environment,$(DEMO))
-	# matplotlib is here for the photo that it ships, nothing else
-	$(DEMO)/$(BIN)/uv pip install --quiet --python $(DEMO) $(PINS) --editable . matplotlib
+	$(DEMO)/$(BIN)/uv pip install --quiet --python $(DEMO) $(PINS) --editable .
+	# for the photo that it ships, nothing else: it is never imported
+	$(DEMO)/$(BIN)/uv pip install --quiet --python $(DEMO) $(PINS) --no-deps scikit-image
 	touch $@
 
 $(FULL)/.ready: pyproject.toml constraints.txt
