@@ -1,6 +1,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,7 +63,8 @@ def test_train_evaluate_export_is_the_whole_way(data: Path, tmp_path: Path) -> N
 
 
 def test_evaluation_tables_are_for_people(data: Path, trained: Path) -> None:
-    result = CliRunner().invoke(app, ["evaluate", str(trained), "--data", str(data)])
+    run = shutil.copytree(trained, "run")
+    result = CliRunner().invoke(app, ["evaluate", str(run), "--data", str(data)])
 
     assert "accuracy" in result.stdout
     assert "macro-F1" in result.stdout
