@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mien.expressions import nearest_name
+from mien.models.plain import PlainNetConfig
 from mien.models.residual import ResidualNetConfig
 
 
@@ -21,6 +22,7 @@ class ModelConfig(Protocol):
 
 MODELS: Final[Mapping[str, type[ModelConfig]]] = MappingProxyType(
     {
+        "plain": PlainNetConfig,
         "residual": ResidualNetConfig,
     }
 )

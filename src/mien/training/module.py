@@ -98,10 +98,18 @@ class ExpressionModule(pl.LightningModule):
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(labels))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return the optimiser and its schedule, stepped every batch."""
-        optimizer = build_optimizer(self.network, self._recipe.optimizer)
-        total = int(self.trainer.estimated_stepping_batches)
+        """Return the optimiser and its schedule, stepped every batch, or by the validation loss."""
         recipe = self._recipe
+        optimizer = build_optimizer(self.network, recipe.optimizer)
+        if recipe.schedule.name == "plateau":
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimizer, factor=recipe.schedule.factor, patience=recipe.schedule.plateau_epochs
+            )
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"},
+            }
+        total = int(self.trainer.estimated_stepping_batches)
         restarts = [epoch for epoch in recipe.schedule.restart_epochs if epoch < recipe.epochs]
         ends = [total * epoch // recipe.epochs for epoch in (*restarts, recipe.epochs)]
         scheduler = torch.optim.lr_scheduler.LambdaLR(

@@ -26,15 +26,18 @@ RECIPES: Final = Path(__file__).parents[1] / "recipes"
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which splits are learned from and chosen on.
+    """Which splits are learned from and chosen on, and how pixels reach the network.
 
     Attributes:
         train: Split the weights are fitted to.
         validation: Split that the best epoch is chosen on; never a test split.
+        scaling: ``standardise`` by the mean and standard deviation of the training pixels, or
+            ``unit``: grey levels as 0 to 1.
     """
 
     train: str = "Training"
     validation: str = "PublicTest"
+    scaling: Literal["standardise", "unit"] = "standardise"
 
     def __post_init__(self) -> None:
         for split in (self.train, self.validation):
@@ -113,14 +116,19 @@ class ScheduleConfig:
     model at its first end and improves it from there.
 
     Attributes:
-        name: ``cosine`` or ``linear`` decay to zero, or ``constant``.
+        name: ``cosine`` or ``linear`` decay to zero, ``constant``, or ``plateau``: lowered when
+            the validation loss has stopped falling.
+        factor: What ``plateau`` multiplies the rate by.
+        plateau_epochs: Epochs without a lower validation loss that ``plateau`` waits.
         warmup: Share of the first decay's steps spent rising from a twenty-fifth to the full rate.
         restart_epochs: After how many epochs the rate has decayed and starts anew, each time;
             those that training does not reach do not count.
         restart_factors: Share of the full rate that it starts anew at, each time.
     """
 
-    name: Literal["cosine", "linear", "constant"] = "cosine"
+    name: Literal["cosine", "linear", "constant", "plateau"] = "cosine"
+    factor: float = 0.5
+    plateau_epochs: int = 3
     warmup: float = 0.0
     restart_epochs: tuple[int, ...] = ()
     restart_factors: tuple[float, ...] = ()
@@ -132,6 +140,12 @@ class ScheduleConfig:
         same = len(epochs) == len(self.restart_factors)
         _check(same, "schedule.restart_factors", f"{len(epochs)} factors", self.restart_factors)
         _check(0 <= self.warmup < 1, "schedule.warmup", "0 up to 1", self.warmup)
+        _check(0 < self.factor < 1, "schedule.factor", "above 0 and below 1", self.factor)
+        waits = self.plateau_epochs
+        _check(waits >= 0, "schedule.plateau_epochs", "0 or more", waits)
+        if self.name == "plateau":
+            _check(not self.warmup, "schedule.warmup", "0 with plateau", self.warmup)
+            _check(not epochs, "schedule.restart_epochs", "none with plateau", epochs)
 
 
 @dataclass(frozen=True, kw_only=True)

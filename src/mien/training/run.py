@@ -11,6 +11,7 @@
     └── run.json        data, machine, versions, and the outcome
 """
 
+import contextlib
 import json
 import logging
 import platform
@@ -18,7 +19,6 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from torch import nn
 import mien
 from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
-from mien.errors import CheckpointError, DataError
+from mien.errors import CheckpointError, DataError, RecipeError
 from mien.metadata import BEST
 from mien.models import build_model, count_multiply_adds, count_parameters
 from mien.preprocess import FACE_SIZE
@@ -41,7 +41,7 @@ from mien.training.callbacks import AtomicCheckpointIO, Progress, Watcher, keep_
 from mien.training.checkpoint import LAST, card_json, read_checkpoint
 from mien.training.history import History
 from mien.training.module import ExpressionModule, TrainingData
-from mien.training.recipe import Recipe
+from mien.training.recipe import Recipe, recipe_from_dict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def train(
     folder = Path(folder)
     on_device = find_device(device)
     training, validation = _splits(recipe, dataset)
-    mean, std = float(training.images.mean() / 255), float(training.images.std() / 255)
+    mean, std = _pixel_scale(recipe, training)
     data = describe_data(recipe, dataset)
     card = card_json(recipe, classes=dataset.classes, mean=mean, std=std, data=data)
     _check_folder(folder, card, resume=resume)
@@ -180,6 +180,13 @@ def _splits(
     return training, validation
 
 
+def _pixel_scale(recipe: Recipe, training: ExpressionDataset) -> tuple[float, float]:
+    """Return the mean and standard deviation that faces are standardised with."""
+    if recipe.data.scaling == "unit":
+        return 0.0, 1.0
+    return float(training.images.mean() / 255), float(training.images.std() / 255)
+
+
 def _check_folder(folder: Path, card: str, *, resume: bool) -> None:
     last = folder / LAST
     if not resume:
@@ -189,6 +196,9 @@ def _check_folder(folder: Path, card: str, *, resume: bool) -> None:
     if not last.is_file():
         raise CheckpointError(f"{folder}: nothing to resume, there is no {LAST}")
     before, now = json.loads(read_checkpoint(last).get("mien", "{}")), json.loads(card)
+    for facts in (before, now):  # by its meaning: what a newer version added has its default
+        with contextlib.suppress(RecipeError):
+            facts["recipe"] = recipe_from_dict(facts.get("recipe", {}))
     for part in ("recipe", "data", "classes"):
         if before.get(part) != now[part]:
             raise CheckpointError(
@@ -293,7 +303,7 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-@contextmanager
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Lightning's banners and tips out of a library that is silent."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]

@@ -1,0 +1,1 @@
+"""Reports: what was measured elsewhere, drawn as self-contained HTML pages."""
