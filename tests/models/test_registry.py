@@ -2,23 +2,56 @@ import pytest
 import torch
 from torch import nn
 
-from mien.models import MODELS, build_model, count_multiply_adds, count_parameters
+from mien.models import MODELS, ModelConfig, build_model, count_multiply_adds, count_parameters
+from mien.models.backbone import BackboneConfig
+from mien.models.plain import PlainNetConfig
+from mien.models.residual import ResidualNetConfig
+
+#: Every network, and each kind of its options, as small as it goes.
+CONFIGS: dict[str, ModelConfig] = {
+    "plain": PlainNetConfig(),
+    "plain, cbam and spatial dropout": PlainNetConfig(
+        widths=(8, 8),
+        convolutions=(1, 2),
+        attention="cbam",
+        block_dropout=0.2,
+        spatial_dropout=True,
+        pooling="average",
+        dense=(),
+    ),
+    "plain without normalisation": PlainNetConfig(norm=False, attention="squeeze"),
+    "residual": ResidualNetConfig(),
+    "residual, cbam": ResidualNetConfig(attention="cbam", squeeze_from=0),
+    "timm ResNet": BackboneConfig(backbone="resnet18", size=64),
+    "timm ViT": BackboneConfig(backbone="vit_tiny_patch16_224", size=64, dense=()),
+    "timm ConvNeXt": BackboneConfig(backbone="convnext_atto", size=64),
+}
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("size", [32, 48])
-def test_every_model_reads_faces_of_either_size(name: str, size: int) -> None:
-    model = build_model(name, num_classes=5).eval()
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_every_model_reads_faces_and_learns_with_every_weight(config: ModelConfig) -> None:
+    model = config.build(5)
+    faces = torch.rand(4, 1, 48, 48)
 
-    assert model(torch.zeros(2, 1, size, size)).shape == (2, 5)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_every_model_passes_gradients_to_every_weight(name: str) -> None:
-    model = build_model(name)
-    nn.functional.cross_entropy(model(torch.randn(4, 1, 48, 48)), torch.arange(4)).backward()  # type: ignore[no-untyped-call]
+    logits = model(faces)
+    assert logits.shape == (4, 5)
+    nn.functional.cross_entropy(logits, torch.arange(4)).backward()  # type: ignore[no-untyped-call]
 
     assert all(p.grad is not None for p in model.parameters())
+    model.eval()
+    torch.testing.assert_close(model.classify(model.features(faces)), model(faces))
+
+
+@pytest.mark.parametrize(
+    "config", [ResidualNetConfig(), PlainNetConfig(pooling="average")], ids=["residual", "plain"]
+)
+def test_pooled_models_read_smaller_faces(config: ModelConfig) -> None:
+    assert config.build(5).eval()(torch.zeros(2, 1, 32, 32)).shape == (2, 5)
+
+
+def test_defaults_build_by_name() -> None:
+    for name in MODELS:
+        assert build_model(name, num_classes=5).head.out_features == 5
 
 
 def test_an_unknown_model_names_the_nearest() -> None:

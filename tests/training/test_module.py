@@ -1,7 +1,12 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from mien.data.dataset import ExpressionDataset
+from mien.training import Progress, Recipe, train
 from mien.training.module import build_optimizer, rate_factor
 from mien.training.recipe import OptimizerConfig, ScheduleConfig
 
@@ -53,3 +58,39 @@ def test_weight_decay_spares_biases_and_normalisation(name: str) -> None:
     assert [p.shape for p in decayed["params"]] == [torch.Size([4, 1, 3, 3]), torch.Size([7, 4])]
     assert spared["weight_decay"] == 0
     assert len(spared["params"]) == 4
+
+
+def test_sgd_takes_over_where_asked(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    optimizer = {"name": "adam", "lr": 0.01, "switch_epoch": 2, "switch_lr": 0.4}
+    recipe = make_recipe(epochs=4, optimizer=optimizer, schedule={"name": "linear"})
+    rates: list[float] = []
+    train(recipe, faces, tmp_path / "run", device="cpu", watch=collect(rates))
+
+    assert rates == pytest.approx([0.005, 0, 0.2, 0])
+
+
+def collect(rates: list[float]) -> Callable[[Progress], None]:
+    def watch(progress: Progress) -> None:
+        if progress.metrics is not None:
+            rates.append(progress.metrics["lr"])
+
+    return watch
+
+
+def test_the_rate_falls_when_the_validation_loss_does_not(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    rates: list[float] = []
+    recipe = make_recipe(
+        epochs=6,
+        model={"name": "plain", "widths": [4], "convolutions": [1], "norm": False, "dense": []},
+        optimizer={"name": "sgd", "lr": 1e-6},  # next to nothing is learned
+        schedule={"name": "plateau", "factor": 0.5, "plateau_epochs": 1},
+    )
+    train(recipe, faces, tmp_path / "run", device="cpu", watch=collect(rates))
+
+    assert rates[0] == 1e-6
+    assert rates[-1] <= 0.25e-6
+    assert rates == sorted(rates, reverse=True)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,14 +75,25 @@ def test_a_model_learns_cartoons(make_recipe: Callable[..., Recipe], tmp_path: P
     assert result.best_accuracy > 0.5, "chance is 0.14"
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": {"name": "sgd", "lr": 0.01}},
+        {"optimizer": {"name": "adamw", "lr": 0.01}},
+        {"optimizer": {"name": "adam", "lr": 0.01, "switch_epoch": 2}},
+        {"optimizer": {"name": "adam", "lr": 0.01, "switch_epoch": 1}},
+        {"schedule": {"name": "plateau", "plateau_epochs": 0}},
+        {"data": {"sampling": "balanced", "fraction": 0.7, "balance": 30}},
+    ],
+    ids=["sgd", "adamw", "switching", "switched", "plateau", "balanced"],
+)
 def test_resuming_gives_the_weights_of_an_unbroken_run(
     faces: ExpressionDataset,
     make_recipe: Callable[..., Recipe],
     tmp_path: Path,
-    optimizer: str,
+    changes: dict[str, Any],
 ) -> None:
-    recipe = make_recipe(**RESTLESS, optimizer={"name": optimizer, "lr": 0.01})
+    recipe = make_recipe(**{**RESTLESS, **changes})
     train(recipe, faces, tmp_path / "whole", device="cpu")
 
     with pytest.raises(PowerCutError):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.data.fer2013_csv import find_column
 from mien.errors import DataError
-from mien.expressions import FERPLUS_COLUMNS
+from mien.expressions import EXPRESSIONS, FERPLUS_COLUMNS
 
 VOTES_FILE: Final = "fer2013new.csv"
 
@@ -135,3 +135,12 @@ def align_votes(
         if here.any():
             aligned[here] = votes.votes[there]
     return aligned
+
+
+def votes_by_class(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return ``(N, 7)`` votes in the order of the expressions from ``(N, 10)`` FER+ columns.
+
+    Votes for contempt, for no known expression and for no face are left out.
+    """
+    columns = list(FERPLUS_COLUMNS.values())
+    return votes[:, [columns.index(name) for name in EXPRESSIONS]]

@@ -39,6 +39,10 @@ _SPLIT_FOLDERS: Final = MappingProxyType(
         "privatetest": "PrivateTest",
     }
 )
+#: The folder that a split is written to, and read back from.
+FOLDER_OF_SPLIT: Final = MappingProxyType(
+    {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
+)
 _KAGGLE_NAME: Final = re.compile(rf"({'|'.join(SPLITS)})_\d+\.\w+")
 
 

@@ -5,7 +5,7 @@ Source: Simonyan and Zisserman 2015 (VGG), https://arxiv.org/abs/1409.1556 .
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -45,7 +45,9 @@ class PlainNetConfig:
     def __post_init__(self) -> None:
         most = FACE_SIZE.bit_length() - 1
         if not 1 <= len(self.widths) <= most or min(self.widths) < 1:
-            raise RecipeError(f"model.widths: expected 1 to {most} numbers of channels, got {self.widths}")
+            raise RecipeError(
+                f"model.widths: expected 1 to {most} numbers of channels, got {self.widths}"
+            )
         if len(self.convolutions) != len(self.widths) or min(self.convolutions) < 1:
             raise RecipeError(
                 f"model.convolutions: expected {len(self.widths)} numbers of 1 or more, one a "
@@ -69,6 +71,9 @@ class PlainNet(nn.Module):
     ``(N, num_classes)`` logits.
     """
 
+    #: Children after the features.
+    HEAD: ClassVar = ("dense", "head")
+
     def __init__(self, config: PlainNetConfig, num_classes: int) -> None:
         super().__init__()
         blocks = []
@@ -83,7 +88,7 @@ class PlainNet(nn.Module):
         else:
             self.pool = nn.Identity()
             units = channels * (FACE_SIZE >> len(config.widths)) ** 2
-        layers: list[nn.Module] = [nn.Flatten()]
+        layers: list[nn.Module] = []
         for size in config.dense:
             layers += [nn.Linear(units, size), nn.ReLU(inplace=True), nn.Dropout(config.dropout)]
             units = size
@@ -93,7 +98,15 @@ class PlainNet(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Return ``(N, num_classes)`` logits for ``(N, 1, 48, 48)`` faces."""
-        return self.head(self.dense(self.pool(self.blocks(faces))))  # type: ignore[no-any-return]
+        return self.classify(self.features(faces))
+
+    def features(self, faces: Tensor) -> Tensor:
+        """Return ``(N, F)`` features, what the dense layers see."""
+        return self.pool(self.blocks(faces)).flatten(start_dim=1)  # type: ignore[no-any-return]
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return ``(N, num_classes)`` logits for ``(N, F)`` features."""
+        return self.head(self.dense(features))  # type: ignore[no-any-return]
 
 
 def _block(config: PlainNetConfig, channels: int, width: int, convolutions: int) -> nn.Sequential:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mien.expressions import nearest_name
+from mien.models.backbone import BackboneConfig
 from mien.models.plain import PlainNetConfig
 from mien.models.residual import ResidualNetConfig
 
@@ -16,7 +17,11 @@ class ModelConfig(Protocol):
     """The options of one kind of network; a frozen dataclass whose fields a recipe sets."""
 
     def build(self, num_classes: int) -> nn.Module:
-        """Return a fresh network: ``(N, 1, H, W)`` float → ``(N, num_classes)`` logits."""
+        """Return a fresh network: ``(N, 1, H, W)`` float → ``(N, num_classes)`` logits.
+
+        Its ``forward`` is ``classify(features(faces))``, with ``(N, F)`` features between, and its
+        ``HEAD`` names the children that ``classify`` uses, so that the others can be frozen.
+        """
         ...
 
 
@@ -24,6 +29,7 @@ MODELS: Final[Mapping[str, type[ModelConfig]]] = MappingProxyType(
     {
         "plain": PlainNetConfig,
         "residual": ResidualNetConfig,
+        "timm": BackboneConfig,
     }
 )
 

@@ -4,7 +4,7 @@ Source: He et al. 2016, https://arxiv.org/abs/1512.03385 .
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
@@ -20,9 +20,9 @@ class ResidualNetConfig:
     Attributes:
         widths: Channels of each stage; every stage but the first halves the resolution.
         blocks: Residual blocks in each stage.
-        attention: ``squeeze`` (squeeze-and-excitation) or ``cbam`` at the end of blocks, or ``none``.
-        squeeze_from: First stage whose blocks have it. From stage 2 on the
-            maps are 6×6 and smaller and it costs no measurable time (2 cores, batch 128: 308
+        attention: ``squeeze`` (squeeze-and-excitation), ``cbam`` or ``none`` at a block's end.
+        squeeze_from: First stage whose blocks have it. From stage 2 on the maps are 6×6 and
+            smaller and squeeze-and-excitation costs no measurable time (2 cores, batch 128: 308
             against 312 images/s); in every stage it costs up to a tenth.
         dropout: Dropout before the last layer.
     """
@@ -55,6 +55,9 @@ class ResidualNet(nn.Module):
     was measured to stay at the rate of the commonest class three epochs long.
     """
 
+    #: Children after the features.
+    HEAD: ClassVar = ("dropout", "head")
+
     def __init__(self, config: ResidualNetConfig, num_classes: int) -> None:
         super().__init__()
         channels = config.widths[0]
@@ -75,8 +78,15 @@ class ResidualNet(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Return ``(N, num_classes)`` logits for ``(N, 1, H, W)`` standardised faces."""
-        maps = self.stages(F.relu(self.stem(faces)))
-        return self.head(self.dropout(maps.mean(dim=(2, 3))))  # type: ignore[no-any-return]
+        return self.classify(self.features(faces))
+
+    def features(self, faces: Tensor) -> Tensor:
+        """Return ``(N, F)`` features, each channel's mean."""
+        return self.stages(F.relu(self.stem(faces))).mean(dim=(2, 3))  # type: ignore[no-any-return]
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return ``(N, num_classes)`` logits for ``(N, F)`` features."""
+        return self.head(self.dropout(features))  # type: ignore[no-any-return]
 
 
 class ResidualBlock(nn.Module):

@@ -8,22 +8,37 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from mien.data.dataset import ExpressionDataset
+from mien.data.ferplus import votes_by_class
 from mien.preprocess import standardise_factors
 from mien.training.augment import augment
+from mien.training.losses import soft_targets
 from mien.training.recipe import AugmentConfig, Recipe
 
 
 class Faces:
-    """One split's pixels and labels on a device.
+    """One split's pixels and targets on a device.
+
+    Args:
+        dataset: The split.
+        device: Where to.
+        votes: Share of the targets that is the FER+ votes' distribution.
 
     Attributes:
         images: ``(N, 48, 48)`` uint8.
         labels: ``(N,)`` int64.
+        targets: The labels, or ``(N, C)`` float32 where votes have a share.
     """
 
-    def __init__(self, dataset: ExpressionDataset, device: torch.device) -> None:
+    def __init__(
+        self, dataset: ExpressionDataset, device: torch.device, *, votes: float = 0.0
+    ) -> None:
         self.images = torch.from_numpy(dataset.images).to(device)
         self.labels = torch.from_numpy(dataset.labels).to(device)
+        self.targets = self.labels
+        if votes:
+            assert dataset.votes is not None
+            counted = torch.from_numpy(votes_by_class(dataset.votes)).to(device)
+            self.targets = soft_targets(self.labels, counted, votes)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -48,16 +63,15 @@ class TrainingBatches:
         self._scale, self._shift = standardise_factors(mean=mean, std=std)
 
     def __len__(self) -> int:
-        return max(1, len(self._faces) // self._recipe.batch_size)
+        return _count_batches(len(self._faces), self._recipe)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        device = self._faces.images.device
-        generator = torch.Generator(device).manual_seed(epoch_seed(self._recipe.seed, self._epoch))
-        order = torch.randperm(len(self._faces), generator=generator, device=device)
-        for step in range(len(self)):
-            where = order[step * self._recipe.batch_size : (step + 1) * self._recipe.batch_size]
+        labels = self._faces.labels
+        seed = epoch_seed(self._recipe.seed, self._epoch)
+        generator = torch.Generator(labels.device).manual_seed(seed)
+        for where in _batch_indices(labels, self._recipe, generator):
             faces = self._prepare(self._faces.images[where], generator)
-            yield faces, self._faces.labels[where]
+            yield faces, self._faces.targets[where]
 
     def _prepare(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return ``(N, 1, S, S)`` float, standardised, from ``(N, 48, 48)`` uint8."""
@@ -84,6 +98,51 @@ class EvaluationBatches:
             images = self._faces.images[start : start + self._batch_size]
             labels = self._faces.labels[start : start + self._batch_size]
             yield images[:, None].float() * self._scale + self._shift, labels
+
+
+class FeatureBatches:
+    """One epoch of batches of features that were computed once.
+
+    Args:
+        features: ``(N, F)`` float32.
+        targets: ``(N,)`` or ``(N, C)``.
+        labels: ``(N,)``, which balanced sampling goes by.
+        recipe: Batch size, sampling and seed.
+        epoch: The epoch, for the order.
+    """
+
+    def __init__(
+        self, features: Tensor, targets: Tensor, labels: Tensor, recipe: Recipe, *, epoch: int
+    ) -> None:
+        self._features = features
+        self._targets = targets
+        self._labels = labels
+        self._recipe = recipe
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return _count_batches(len(self._labels), self._recipe)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        seed = epoch_seed(self._recipe.seed, self._epoch)
+        generator = torch.Generator(self._labels.device).manual_seed(seed)
+        for where in _batch_indices(self._labels, self._recipe, generator):
+            yield self._features[where], self._targets[where]
+
+
+def _count_batches(faces: int, recipe: Recipe) -> int:
+    return max(1, faces // recipe.batch_size)
+
+
+def _batch_indices(labels: Tensor, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield which faces are in each batch of an epoch."""
+    if recipe.data.sampling == "balanced":
+        chances = 1 / torch.bincount(labels).float()[labels]
+        order = torch.multinomial(chances, len(labels), replacement=True, generator=generator)
+    else:
+        order = torch.randperm(len(labels), generator=generator, device=labels.device)
+    for step in range(_count_batches(len(labels), recipe)):
+        yield order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

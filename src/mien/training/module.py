@@ -3,6 +3,7 @@
 import bisect
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -10,13 +11,25 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from mien.data.dataset import ExpressionDataset
-from mien.training.batches import EvaluationBatches, Faces, TrainingBatches, epoch_seed
+from mien.training.batches import (
+    EvaluationBatches,
+    Faces,
+    FeatureBatches,
+    TrainingBatches,
+    epoch_seed,
+)
+from mien.training.initial import frozen_modules
+from mien.training.losses import ExpressionLoss, balanced_weights
 from mien.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
 
 #: Faces a batch when nothing is learned; larger was not faster on two cores.
 EVALUATION_BATCH = 256
+
+#: Faces a batch when features are computed once; backbones enlarge each to 200 KB and more.
+FEATURE_BATCH = 64
 
 
 class TrainingData(pl.LightningDataModule):
@@ -37,24 +50,51 @@ class TrainingData(pl.LightningDataModule):
         self._validation = validation
         self._standard = {"mean": mean, "std": std}
         self._on_device: dict[str, Faces] = {}
+        self._features: dict[str, Tensor] = {}
 
-    def _faces(self, name: str, dataset: ExpressionDataset) -> Faces:
-        if name not in self._on_device:
-            assert self.trainer is not None
-            self._on_device[name] = Faces(dataset, self.trainer.strategy.root_device)
-        return self._on_device[name]
+    def class_weights(self) -> Tensor:
+        """Return the weights that make every class of the training faces count the same."""
+        labels = torch.from_numpy(self._training.labels)
+        return balanced_weights(labels, len(self._training.classes))
 
-    def train_dataloader(self) -> TrainingBatches:
+    def train_dataloader(self) -> TrainingBatches | FeatureBatches:
         """Return the current epoch's batches; the trainer asks for them every epoch."""
         assert self.trainer is not None
-        faces = self._faces("training", self._training)
+        faces = self._faces("training", self._training, votes=self._recipe.data.votes)
         epoch = self.trainer.current_epoch
+        if self._recipe.has_fixed_features:
+            features = self._features_of("training", faces)
+            return FeatureBatches(features, faces.targets, faces.labels, self._recipe, epoch=epoch)
         return TrainingBatches(faces, self._recipe, epoch=epoch, **self._standard)
 
-    def val_dataloader(self) -> EvaluationBatches:
+    def val_dataloader(self) -> EvaluationBatches | DataLoader[tuple[Tensor, ...]]:
         """Return the validation batches."""
         faces = self._faces("validation", self._validation)
+        if self._recipe.has_fixed_features:
+            features = self._features_of("validation", faces)
+            return DataLoader(TensorDataset(features, faces.labels), batch_size=EVALUATION_BATCH)
         return EvaluationBatches(faces, batch_size=EVALUATION_BATCH, **self._standard)
+
+    def _faces(self, name: str, dataset: ExpressionDataset, *, votes: float = 0.0) -> Faces:
+        if name not in self._on_device:
+            assert self.trainer is not None
+            device = self.trainer.strategy.root_device
+            self._on_device[name] = Faces(dataset, device, votes=votes)
+        return self._on_device[name]
+
+    def _features_of(self, name: str, faces: Faces) -> Tensor:
+        """Return ``(N, F)`` features, computed when first asked for."""
+        if name not in self._features:
+            assert self.trainer is not None
+            network: Any = self.trainer.lightning_module.network
+            was_training = network.training
+            network.eval()
+            batches = EvaluationBatches(faces, batch_size=FEATURE_BATCH, **self._standard)
+            with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+                parts = [network.features(_to_channels_last(batch)).float() for batch, _ in batches]
+            network.train(was_training)
+            self._features[name] = torch.cat(parts)
+        return self._features[name]
 
 
 class ExpressionModule(pl.LightningModule):
@@ -64,32 +104,49 @@ class ExpressionModule(pl.LightningModule):
     accuracies are fractions, losses are cross-entropies in nats (the training one smoothed).
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, *, card_json: str) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        *,
+        card_json: str,
+        class_weights: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self._recipe = recipe
         self._card_json = card_json
+        self._loss = ExpressionLoss(recipe, class_weights)
+        self._epochs_done = 0
 
-    def forward(self, faces: Tensor) -> Tensor:
-        """Return the network's logits."""
-        return self.network(faces)  # type: ignore[no-any-return]
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the network's logits for faces, or for features where these are fixed."""
+        if self._recipe.has_fixed_features:
+            return self.network.classify(inputs)  # type: ignore[operator, no-any-return]
+        return self.network(_to_channels_last(inputs))  # type: ignore[no-any-return]
 
     def on_train_epoch_start(self) -> None:
         """Seed what the network draws itself (dropout), so that resuming changes nothing."""
         torch.manual_seed(epoch_seed(self._recipe.seed, self.current_epoch))
+        if self._recipe.frozen:
+            for module in frozen_modules(self.network):
+                module.eval()  # the running averages of normalisation stay, too
+        self._epochs_done = self.current_epoch
+        if self.current_epoch == self._recipe.optimizer.switch_epoch > 0:
+            self.trainer.strategy.setup_optimizers(self.trainer)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """Return the loss of one batch."""
-        faces, labels = batch
-        logits = self(_to_channels_last(faces))
-        loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
-        self._log("train", loss, logits, labels)
+        inputs, targets = batch
+        logits = self(inputs)
+        loss = self._loss(logits, targets)
+        self._log("train", loss, logits, targets if targets.ndim == 1 else targets.argmax(dim=1))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
         """Measure one batch."""
-        faces, labels = batch
-        logits = self(_to_channels_last(faces)).float()
+        inputs, labels = batch
+        logits = self(inputs).float()
         self._log("val", F.cross_entropy(logits, labels), logits, labels)
 
     def _log(self, stage: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -100,7 +157,9 @@ class ExpressionModule(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimiser and its schedule, stepped every batch, or by the validation loss."""
         recipe = self._recipe
-        optimizer = build_optimizer(self.network, recipe.optimizer)
+        switch = recipe.optimizer.switch_epoch
+        switched = 0 < switch <= self._epochs_done
+        optimizer = build_optimizer(self.network, recipe.optimizer, switched=switched)
         if recipe.schedule.name == "plateau":
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 optimizer, factor=recipe.schedule.factor, patience=recipe.schedule.plateau_epochs
@@ -109,25 +168,44 @@ class ExpressionModule(pl.LightningModule):
                 "optimizer": optimizer,
                 "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"},
             }
-        total = int(self.trainer.estimated_stepping_batches)
-        restarts = [epoch for epoch in recipe.schedule.restart_epochs if epoch < recipe.epochs]
-        ends = [total * epoch // recipe.epochs for epoch in (*restarts, recipe.epochs)]
+        schedule, first, last = recipe.schedule, 0, recipe.epochs
+        if switched:
+            first = switch
+            schedule = ScheduleConfig(name=schedule.name)
+        elif switch:
+            last = min(switch, recipe.epochs)
+        steps = int(self.trainer.estimated_stepping_batches) // recipe.epochs
+        restarts = [epoch for epoch in schedule.restart_epochs if epoch < last]
+        ends = [steps * (epoch - first) for epoch in (*restarts, last)]
         scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: rate_factor(recipe.schedule, step=step, ends=ends),
+            optimizer, lambda step: rate_factor(schedule, step=step, ends=ends)
         )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Learn how far the run is before its optimiser is made."""
+        self._epochs_done = int(checkpoint["epoch"])
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the JSON metadata that :mod:`mien.training.checkpoint` reads."""
         checkpoint["mien"] = self._card_json
 
 
-def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Return the recipe's optimiser over the network's parameters."""
+def build_optimizer(
+    network: nn.Module, config: OptimizerConfig, *, switched: bool = False
+) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser over the network's parameters.
+
+    Args:
+        network: Its trainable parameters are taken.
+        config: The optimiser.
+        switched: Whether ``sgd`` has taken over from the first one.
+    """
+    if switched:
+        config = replace(config, name="sgd", lr=config.switch_lr)
     parameters = [p for p in network.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},

@@ -26,17 +26,33 @@ RECIPES: Final = Path(__file__).parents[1] / "recipes"
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which splits are learned from and chosen on, and how pixels reach the network.
+    """What is learned from and chosen on, and how it reaches the network.
 
     Attributes:
         train: Split the weights are fitted to.
         validation: Split that the best epoch is chosen on; never a test split.
+        classes: Fewer or merged classes, as for :func:`mien.data.selection.regroup_classes`:
+            ``["happy", "negative=angry+fear+sad"]``; empty keeps them all.
+        clean: Leave out training faces of one flat colour, exact copies, and copies that are
+            labelled differently.
+        fraction: Stratified share of the training faces, drawn by the recipe's seed.
+        balance: Faces of every class to train on, by leaving out and by varied copies; 0 leaves
+            them as they are.
+        sampling: ``shuffle`` shows each training face once an epoch; ``balanced`` draws faces
+            with replacement, every class equally often.
+        votes: Share of the target that is the FER+ votes' distribution, the rest being the label.
         scaling: ``standardise`` by the mean and standard deviation of the training pixels, or
             ``unit``: grey levels as 0 to 1.
     """
 
     train: str = "Training"
     validation: str = "PublicTest"
+    classes: tuple[str, ...] = ()
+    clean: bool = False
+    fraction: float = 1.0
+    balance: int = 0
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    votes: float = 0.0
     scaling: Literal["standardise", "unit"] = "standardise"
 
     def __post_init__(self) -> None:
@@ -45,6 +61,31 @@ class DataConfig:
                 raise RecipeError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
         if self.train == self.validation:
             raise RecipeError(f"train and validation are both {self.train!r}: choose two splits")
+        _check(0 < self.fraction <= 1, "data.fraction", "above 0, up to 1", self.fraction)
+        _check(self.balance >= 0, "data.balance", "0 or more faces a class", self.balance)
+        _check(0 <= self.votes <= 1, "data.votes", "0 to 1", self.votes)
+        if self.classes:
+            _check(not self.votes, "data.votes", "0 with data.classes", self.votes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What is minimised.
+
+    Attributes:
+        name: ``cross_entropy``, or ``focal``, which looks away from what is easy (Lin et al. 2017,
+            https://arxiv.org/abs/1708.02002).
+        gamma: How far ``focal`` looks away; 0 is cross-entropy.
+        class_weights: ``balanced`` weighs each class by the inverse of its share of the training
+            faces, 1 on average over the faces.
+    """
+
+    name: Literal["cross_entropy", "focal"] = "cross_entropy"
+    gamma: float = 2.0
+    class_weights: Literal["none", "balanced"] = "none"
+
+    def __post_init__(self) -> None:
+        _check(self.gamma >= 0, "loss.gamma", "0 or more", self.gamma)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +135,22 @@ class OptimizerConfig:
         lr: Highest learning rate.
         momentum: Momentum of ``sgd``.
         weight_decay: L2 penalty of ``sgd`` and ``adam``, decoupled decay of ``adamw``.
+        switch_epoch: After how many epochs ``sgd`` takes over, which often ends at a better
+            place than Adam (Keskar and Socher 2017, https://arxiv.org/abs/1712.07628); 0 is never.
+        switch_lr: Highest learning rate from then on; the schedule begins anew, without warm-up.
     """
 
     name: Literal["sgd", "adam", "adamw"] = "adamw"
     lr: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 0.0
+    switch_epoch: int = 0
+    switch_lr: float = 0.01
 
     def __post_init__(self) -> None:
         _check(self.lr > 0, "optimizer.lr", "a number above 0", self.lr)
+        _check(self.switch_lr > 0, "optimizer.switch_lr", "a number above 0", self.switch_lr)
+        _check(self.switch_epoch >= 0, "optimizer.switch_epoch", "0 or more", self.switch_epoch)
         _check(0 <= self.momentum < 1, "optimizer.momentum", "0 up to 1", self.momentum)
         decay = self.weight_decay
         _check(decay >= 0, "optimizer.weight_decay", "0 or more", decay)
@@ -182,8 +230,14 @@ class Recipe:
             model ends closer to what it will be shown (He et al. 2019,
             https://arxiv.org/abs/1909.09148).
         patience: Epochs without a better validation accuracy before stopping; 0 never stops.
+        initial: Weights to start from: ``mien-s`` (the embedded model), a run, a checkpoint or an
+            ONNX file of mien; layers that do not fit, as the last of other classes, start anew.
+            Empty starts from random ones.
+        frozen: Train the layers after the features alone. The features are then computed once,
+            not every epoch, where nothing before them is random.
         precision: ``bf16``, ``fp32``, or ``auto``: bf16 where the hardware multiplies it.
-        data: The splits.
+        data: What is learned from.
+        loss: What is minimised.
         model_name: The network's name in the registry; ``name`` under ``[model]`` in the file.
         model: The network's options.
         augment: How training faces are varied.
@@ -202,8 +256,11 @@ class Recipe:
     ema_decay: float = 0.0
     refine_epochs: int = 0
     patience: int = 0
+    initial: str = ""
+    frozen: bool = False
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     data: DataConfig = field(default_factory=DataConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     model_name: str = "residual"
     model: ModelConfig = field(default_factory=MODELS["residual"])
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -218,6 +275,16 @@ class Recipe:
             _check(0 <= getattr(self, item) < 2**32, item, "0 to 2^32", getattr(self, item))
         _check(0 <= self.label_smoothing < 1, "label_smoothing", "0 up to 1", self.label_smoothing)
         _check(0 <= self.ema_decay < 1, "ema_decay", "0 up to 1", self.ema_decay)
+
+        if self.model_name == "timm":
+            _check(
+                self.data.scaling == "unit", "data.scaling", "'unit' with timm", self.data.scaling
+            )
+
+    @property
+    def has_fixed_features(self) -> bool:
+        """Whether each face's features are the same in every epoch, and so computed once."""
+        return self.frozen and self.augment == AugmentConfig() and not self.progressive.epochs
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as nested plain types, as a file would hold it."""

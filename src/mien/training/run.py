@@ -33,15 +33,17 @@ from torch import nn
 import mien
 from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
-from mien.errors import CheckpointError, DataError, RecipeError
+from mien.errors import CheckpointError, RecipeError
 from mien.metadata import BEST
-from mien.models import build_model, count_multiply_adds, count_parameters
+from mien.models import count_multiply_adds, count_parameters
 from mien.preprocess import FACE_SIZE
 from mien.training.callbacks import AtomicCheckpointIO, Progress, Watcher, keep_checkpoint
 from mien.training.checkpoint import LAST, card_json, read_checkpoint
 from mien.training.history import History
+from mien.training.initial import build_network, load_initial
 from mien.training.module import ExpressionModule, TrainingData
 from mien.training.recipe import Recipe, recipe_from_dict
+from mien.training.splits import describe_data, learning_splits, pixel_scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,30 +88,29 @@ def train(
     Raises:
         CheckpointError: ``folder`` holds a run and ``resume`` is off, or the other way round, or
             the run there is of another recipe or other data.
-        DataError: A split of the recipe has no images, or all its pixels are equal.
+        DataError: The recipe's splits cannot be made from the data.
         ValueError: There is no such device.
     """
     import matplotlib  # noqa: F401, PLC0415 - missing, it must not stop the run at its end
 
     folder = Path(folder)
     on_device = find_device(device)
-    training, validation = _splits(recipe, dataset)
-    mean, std = _pixel_scale(recipe, training)
-    data = describe_data(recipe, dataset)
-    card = card_json(recipe, classes=dataset.classes, mean=mean, std=std, data=data)
+    training, validation = learning_splits(recipe, dataset)
+    initial = load_initial(recipe.initial) if recipe.initial else None
+    mean, std = (initial.mean, initial.std) if initial else pixel_scale(recipe, training)
+    data = describe_data(recipe, training, validation)
+    card = card_json(recipe, classes=training.classes, mean=mean, std=std, data=data)
     _check_folder(folder, card, resume=resume)
+    network = build_network(recipe, training, initial)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / "recipe.toml") as temporary:
         temporary.write_text(recipe.to_toml(), "utf-8")
 
-    torch.manual_seed(recipe.seed)
-    network = build_model(
-        recipe.model_name, num_classes=len(dataset.classes), config=recipe.model
-    ).to(memory_format=torch.channels_last)
     history = History(folder, keep=resume)
     watcher = Watcher(recipe, history, watch)
-    module = ExpressionModule(network, recipe, card_json=card)
     batches = TrainingData(recipe, training, validation, mean=mean, std=std)
+    weights = batches.class_weights() if recipe.loss.class_weights == "balanced" else None
+    module = ExpressionModule(network, recipe, card_json=card, class_weights=weights)
     with _quiet():
         trainer = _trainer(recipe, folder, device=on_device, watcher=watcher)
         interrupted = False
@@ -120,17 +121,6 @@ def train(
     _write_summary(folder, result, history, {**hardware, **_size(network), "data": data})
     history.draw()
     return result
-
-
-def describe_data(recipe: Recipe, dataset: ExpressionDataset) -> dict[str, Any]:
-    """Return the record of what a recipe learns from and chooses on."""
-    names = (recipe.data.train, recipe.data.validation)
-    return {
-        "fingerprint": dataset.fingerprint,
-        "train": recipe.data.train,
-        "validation": recipe.data.validation,
-        "counts": {name: dataset.split(name).counts() for name in names},
-    }
 
 
 def find_device(name: str) -> torch.device:
@@ -162,29 +152,6 @@ def has_bf16_hardware(device: torch.device) -> bool:
         known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("bf16"))
     return False
-
-
-def _splits(
-    recipe: Recipe, dataset: ExpressionDataset
-) -> tuple[ExpressionDataset, ExpressionDataset]:
-    training, validation = dataset.split(recipe.data.train), dataset.split(recipe.data.validation)
-    for name, part in ((recipe.data.train, training), (recipe.data.validation, validation)):
-        if not len(part):
-            there = ", ".join(dataset.splits) or "nothing"
-            raise DataError(
-                f"the data has no {name} images, only {there}: sort pictures of your own into "
-                f"train/ and val/ folders, or name other splits under [data] in the recipe"
-            )
-    if training.images.min() == training.images.max():
-        raise DataError("all training pixels are equal, there is nothing to learn")
-    return training, validation
-
-
-def _pixel_scale(recipe: Recipe, training: ExpressionDataset) -> tuple[float, float]:
-    """Return the mean and standard deviation that faces are standardised with."""
-    if recipe.data.scaling == "unit":
-        return 0.0, 1.0
-    return float(training.images.mean() / 255), float(training.images.std() / 255)
 
 
 def _check_folder(folder: Path, card: str, *, resume: bool) -> None:

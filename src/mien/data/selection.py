@@ -1,0 +1,94 @@
+"""Parts of a data set: a stratified share, without copies, fewer or merged classes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.data.dataset import ExpressionDataset
+from mien.errors import DataError
+from mien.expressions import nearest_name
+
+
+def stratified_share(dataset: ExpressionDataset, share: float, *, seed: int) -> ExpressionDataset:
+    """Return the same share of every class, in order, at least one face of each that has any.
+
+    A larger share of the same seed holds the smaller one, so a learning curve only ever adds.
+
+    Args:
+        dataset: Faces of one split.
+        share: Above 0, up to 1.
+        seed: Which faces.
+
+    Raises:
+        ValueError: ``share`` is out of range.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be above 0 and at most 1, got {share}")
+    rng = np.random.default_rng(seed)
+    kept = []
+    for label in range(len(dataset.classes)):
+        where = rng.permutation(np.flatnonzero(dataset.labels == label))
+        kept.append(where[: max(1, round(share * len(where)))])
+    return dataset.take(np.sort(np.concatenate(kept)))
+
+
+def without_copies(dataset: ExpressionDataset) -> ExpressionDataset:
+    """Return the faces that are worth learning from.
+
+    Left out are pictures of one flat colour, all but the first of exact copies, and every copy
+    where copies have different labels.
+    """
+    if not len(dataset):
+        return dataset
+    groups = copy_groups(dataset.images)
+    first = np.full(groups.max() + 1, -1)
+    first[groups[::-1]] = np.arange(len(groups))[::-1]
+    lowest, highest = (np.full(len(first), extreme) for extreme in (len(dataset.classes), -1))
+    np.minimum.at(lowest, groups, dataset.labels)
+    np.maximum.at(highest, groups, dataset.labels)
+    flat = dataset.images.min(axis=(1, 2)) == dataset.images.max(axis=(1, 2))
+    is_first = first[groups] == np.arange(len(groups))
+    return dataset.take(np.flatnonzero(is_first & (lowest == highest)[groups] & ~flat))
+
+
+def copy_groups(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return ``(N,)`` the group of each of ``(N, H, W)`` pictures; exact copies share a group."""
+    whole = np.ascontiguousarray(images.reshape(len(images), -1))
+    rows = whole.view(np.dtype((np.void, whole.shape[1]))).ravel()
+    return np.unique(rows, return_inverse=True)[1].astype(np.int64)
+
+
+def regroup_classes(dataset: ExpressionDataset, groups: Sequence[str]) -> ExpressionDataset:
+    """Return the data set with fewer or merged classes; faces of no group are left out.
+
+    Args:
+        dataset: The faces. FER+ votes are dropped: they are of the seven expressions.
+        groups: The new classes in label order: ``happy`` keeps a class, ``negative=angry+fear``
+            merges some under a new name.
+
+    Raises:
+        DataError: A class is unknown or in two groups, or fewer than two groups are given.
+    """
+    names, label_of = [], np.full(len(dataset.classes), -1)
+    for label, group in enumerate(groups):
+        name, _, members = group.partition("=")
+        names.append(name.strip())
+        for member in (members or name).split("+"):
+            position = _class_index(member.strip(), dataset.classes)
+            if label_of[position] >= 0:
+                raise DataError(f"class {member.strip()!r} is in two groups")
+            label_of[position] = label
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise DataError(f"expected two or more classes of different names, got {', '.join(names)}")
+    kept = dataset.take(np.flatnonzero(label_of[dataset.labels] >= 0))
+    return replace(kept, labels=label_of[kept.labels], classes=tuple(names), votes=None)
+
+
+def _class_index(name: str, classes: Sequence[str]) -> int:
+    if name in classes:
+        return classes.index(name)
+    near = nearest_name(name, classes)
+    hint = f"did you mean {near!r}?" if near else f"known: {', '.join(classes)}"
+    raise DataError(f"unknown class {name!r}: {hint}")

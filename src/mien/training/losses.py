@@ -1,0 +1,77 @@
+"""Losses over logits, for labels and for soft targets alike."""
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor
+
+from mien.training.recipe import Recipe
+
+
+class ExpressionLoss:
+    """The recipe's loss: cross-entropy or focal, smoothed, weighted by class.
+
+    Args:
+        recipe: Names the loss.
+        class_weights: ``(C,)`` as from :func:`balanced_weights`, or None for all alike.
+    """
+
+    def __init__(self, recipe: Recipe, class_weights: Tensor | None = None) -> None:
+        self._smoothing = recipe.label_smoothing
+        self._gamma = recipe.loss.gamma if recipe.loss.name == "focal" else 0.0
+        self._weights = class_weights
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the batch's mean loss in nats.
+
+        Args:
+            logits: ``(N, C)``.
+            targets: ``(N,)`` class indices or ``(N, C)`` probabilities.
+        """
+        logits = logits.float()
+        weights = None if self._weights is None else self._weights.to(logits.device)
+        if not self._gamma:
+            return F.cross_entropy(logits, targets, weight=weights, label_smoothing=self._smoothing)
+        return self._focal(logits, targets, weights)
+
+    def _focal(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+        classes = logits.shape[1]
+        if targets.ndim == 1:
+            targets = F.one_hot(targets, classes).float()
+        if weights is not None:
+            targets_weights = (targets * weights).sum(dim=1).mean()
+        targets = targets * (1 - self._smoothing) + self._smoothing / classes
+        log_probabilities = F.log_softmax(logits, dim=1)
+        terms = -targets * (1 - log_probabilities.exp()) ** self._gamma * log_probabilities
+        if weights is None:
+            return terms.sum(dim=1).mean()
+        # Divided by the weights met, as F.cross_entropy does for labels.
+        return (terms * weights).sum(dim=1).mean() / targets_weights
+
+
+def balanced_weights(labels: Tensor, classes: int) -> Tensor:
+    """Return ``(classes,)`` weights N / (C · n), 0 for a class without faces.
+
+    Args:
+        labels: ``(N,)`` class indices.
+        classes: Number of classes C.
+    """
+    counts = torch.bincount(labels, minlength=classes).float()
+    present = counts > 0
+    weights = len(labels) / (present.sum() * counts.clamp(min=1))
+    return torch.where(present, weights, 0.0)
+
+
+def soft_targets(labels: Tensor, votes: Tensor, share: float) -> Tensor:
+    """Return ``(N, C)`` targets: the votes' distribution and the label, mixed.
+
+    Source: Barsoum et al. 2016, https://arxiv.org/abs/1608.01041
+
+    Args:
+        labels: ``(N,)`` class indices.
+        votes: ``(N, C)`` votes for each class; a face without any keeps its label.
+        share: Of the votes, 0 to 1.
+    """
+    own = F.one_hot(labels, votes.shape[1]).float()
+    total = votes.sum(dim=1, keepdim=True).float()
+    voted = torch.where(total > 0, votes.float() / total.clamp(min=1), own)
+    return share * voted + (1 - share) * own

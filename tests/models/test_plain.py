@@ -1,0 +1,52 @@
+import pytest
+import torch
+from torch import nn
+
+from mien.errors import RecipeError
+from mien.models import count_parameters
+from mien.models.plain import PlainNetConfig
+
+
+def test_the_class_balanced_cnn_has_the_size_reported() -> None:
+    large = PlainNetConfig(widths=(64, 128, 256), convolutions=(2, 2, 1), dense=(512,))
+
+    assert count_parameters(large.build(7)) == pytest.approx(5.28e6, rel=0.01)
+
+
+def test_spatial_dropout_drops_whole_channels() -> None:
+    config = PlainNetConfig(
+        widths=(64,), convolutions=(1,), block_dropout=0.5, spatial_dropout=True
+    )
+    block = config.build(7).train().blocks[0]
+
+    maps = block(torch.rand(1, 1, 48, 48)) > 0
+
+    alive = maps.flatten(start_dim=2).any(dim=2)[0]
+    assert 10 < alive.sum() < 54
+    singly = PlainNetConfig(widths=(64,), convolutions=(1,), block_dropout=0.5)
+    assert singly.build(7).train().blocks[0](torch.rand(1, 1, 48, 48)).amax(dim=(2, 3)).all()
+
+
+def test_dropout_follows_each_block_and_each_dense_layer() -> None:
+    network = PlainNetConfig(dense=(64, 32), dropout=0.4, block_dropout=0.25).build(7)
+
+    rates = [module.p for module in network.modules() if isinstance(module, nn.Dropout)]
+
+    assert rates == [0.25] * 3 + [0.4] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"widths": ()}, "model.widths"),
+        ({"widths": (8,) * 6}, "1 to 5"),
+        ({"convolutions": (1, 1)}, "3 numbers"),
+        ({"convolutions": (1, 0, 1)}, "1 or more"),
+        ({"dense": (0,)}, "model.dense"),
+        ({"dropout": 1.0}, "model.dropout"),
+        ({"block_dropout": -0.1}, "model.block_dropout"),
+    ],
+)
+def test_options_are_checked(options: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        PlainNetConfig(**options)  # type: ignore[arg-type]

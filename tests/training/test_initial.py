@@ -1,0 +1,177 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mien.data.dataset import ExpressionDataset
+from mien.data.selection import regroup_classes
+from mien.errors import CheckpointError, ModelError, RecipeError
+from mien.export import export
+from mien.preprocess import standardise
+from mien.training import Recipe, train
+from mien.training.checkpoint import load_checkpoint
+from mien.training.initial import EMBEDDED, build_network, frozen_modules, load_initial
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(trained, tmp_path_factory.mktemp("exported") / "tiny.onnx").path
+
+
+def logits(
+    network: nn.Module, faces: ExpressionDataset, *, mean: float, std: float
+) -> torch.Tensor:
+    network.eval()
+    with torch.no_grad():
+        return network(torch.from_numpy(standardise(faces.images, mean=mean, std=std)))
+
+
+@pytest.mark.parametrize("kind", ["run", "checkpoint", "onnx"])
+def test_a_trained_model_starts_as_it_ended(
+    kind: str,
+    trained: Path,
+    exported: Path,
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
+) -> None:
+    source = {"run": trained, "checkpoint": trained / "best.ckpt", "onnx": exported}[kind]
+    before = load_checkpoint(trained)
+    initial = load_initial(str(source))
+
+    network = build_network(make_recipe(initial=str(source)), faces, initial)
+
+    assert (initial.mean, initial.std, initial.classes) == (before.mean, before.std, before.classes)
+    scale = {"mean": initial.mean, "std": initial.std}
+    torch.testing.assert_close(
+        logits(network, faces, **scale),
+        logits(before.build_network(), faces, **scale),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+def test_an_exported_model_can_be_trained_on_at_once(
+    exported: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
+) -> None:
+    """Its normalisations must find in a batch what they are set to."""
+    network = build_network(make_recipe(), faces, initial := load_initial(str(exported)))
+    inputs = torch.from_numpy(standardise(faces.images, mean=initial.mean, std=initial.std))
+
+    with torch.no_grad():
+        steady = network.eval()(inputs)
+        by_batch = network.train()(inputs)
+
+    torch.testing.assert_close(by_batch, steady, rtol=0.05, atol=0.05)
+
+
+def test_other_classes_get_a_fresh_last_layer(
+    trained: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
+) -> None:
+    two = regroup_classes(faces, ("happy", "sad"))
+    initial = load_initial(str(trained))
+
+    network = build_network(make_recipe(initial=str(trained)), two, initial)
+
+    assert network.head.out_features == 2
+    torch.testing.assert_close(network.stem[0].weight, initial.weights["stem.0.weight"])
+
+
+def test_the_embedded_model_can_be_started_from(faces: ExpressionDataset) -> None:
+    initial = load_initial(EMBEDDED)
+
+    network = build_network(initial.recipe, faces, initial)
+
+    assert initial.recipe.name == EMBEDDED
+    assert logits(network, faces.take(range(8)), mean=initial.mean, std=initial.std).shape == (8, 7)
+
+
+def test_a_frozen_run_trains_the_last_layers_alone(
+    trained: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    before = load_checkpoint(trained).weights
+    train(make_recipe(initial=str(trained), frozen=True), faces, tmp_path / "frozen", device="cpu")
+    after = load_checkpoint(tmp_path / "frozen").weights
+
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"head.weight", "head.bias"}
+
+
+def test_features_computed_once_give_what_computing_them_each_epoch_gives(
+    trained: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    once = make_recipe(initial=str(trained), frozen=True)
+    # Noise of nothing counts as random, and changes nothing.
+    always = make_recipe(
+        initial=str(trained), frozen=True, augment={"noise": 1e-9, "noise_probability": 0}
+    )
+    assert once.has_fixed_features
+    assert not always.has_fixed_features
+
+    for name, recipe in (("once", once), ("always", always)):
+        train(recipe, faces, tmp_path / name, device="cpu")
+
+    ours, theirs = (load_checkpoint(tmp_path / name).weights for name in ("once", "always"))
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-3, atol=1e-4)
+
+
+def test_fixed_features_are_computed_once(
+    trained: Path,
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mien.models.residual import ResidualNet
+
+    seen = []
+    features = ResidualNet.features
+
+    def counted(self: ResidualNet, batch: torch.Tensor) -> torch.Tensor:
+        seen.append(len(batch))
+        return features(self, batch)
+
+    monkeypatch.setattr(ResidualNet, "features", counted)
+    recipe = make_recipe(initial=str(trained), frozen=True, epochs=3)
+    train(recipe, faces, tmp_path / "run", device="cpu")
+
+    measured = 1  # count_multiply_adds passes one face through
+    assert sum(seen) == len(faces.split("Training")) + len(faces.split("PublicTest")) + measured
+
+
+def test_random_features_are_not_frozen(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
+) -> None:
+    with pytest.raises(RecipeError, match="random features"):
+        build_network(make_recipe(frozen=True), faces, None)
+
+
+def test_what_cannot_be_started_from_is_told(
+    trained: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="neither 'mien-s' nor a run"):
+        load_initial("mien-xxl")
+    with pytest.raises(ModelError, match="no model at"):
+        load_initial(str(tmp_path / "none.onnx"))
+    (tmp_path / "broken.onnx").write_bytes(b"\x00no")
+    with pytest.raises(ModelError, match=r"broken\.onnx"):
+        load_initial(str(tmp_path / "broken.onnx"))
+    wider = make_recipe(model={"name": "residual", "widths": [16, 16], "blocks": 1})
+    with pytest.raises(RecipeError, match="another network"):
+        build_network(wider, faces, load_initial(str(trained)))
+
+
+def test_features_are_all_but_the_head() -> None:
+    network = build_network_of_plain()
+
+    assert [type(m).__name__ for m in frozen_modules(network)] == ["Sequential", "Identity"]
+    assert np.prod(network.classify(network.features(torch.zeros(1, 1, 48, 48))).shape) == 7
+
+
+def build_network_of_plain() -> nn.Module:
+    from mien.models import build_model
+
+    return build_model("plain").eval()

@@ -1,0 +1,59 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+
+from mien.training import Recipe
+from mien.training.losses import ExpressionLoss, balanced_weights, soft_targets
+
+LOGITS = torch.tensor([[4.0, 0.0, 0.0], [0.5, 0.0, 0.2], [0.0, 1.0, 3.0]])
+LABELS = torch.tensor([0, 1, 2])
+
+
+def test_cross_entropy_is_torchs(make_recipe: Callable[..., Recipe]) -> None:
+    loss = ExpressionLoss(make_recipe(label_smoothing=0.1))
+
+    assert loss(LOGITS, LABELS) == F.cross_entropy(LOGITS, LABELS, label_smoothing=0.1)
+
+
+def test_focal_without_gamma_is_cross_entropy(make_recipe: Callable[..., Recipe]) -> None:
+    weights = torch.tensor([1.0, 2.0, 0.5])
+    plain = ExpressionLoss(make_recipe(), weights)
+    nearly = ExpressionLoss(make_recipe(loss={"name": "focal", "gamma": 1e-9}), weights)
+
+    assert nearly(LOGITS, LABELS) == pytest.approx(plain(LOGITS, LABELS).item(), rel=1e-5)
+
+
+def test_focal_looks_away_from_what_is_easy(make_recipe: Callable[..., Recipe]) -> None:
+    def share_of_easy(gamma: float) -> float:
+        loss = ExpressionLoss(make_recipe(loss={"name": "focal", "gamma": gamma}))
+        easy = loss(LOGITS[:1], LABELS[:1])
+        return float(easy / (easy + loss(LOGITS[1:2], LABELS[1:2])))
+
+    assert share_of_easy(2.0) < share_of_easy(0.5) / 5
+
+
+def test_labels_and_sure_targets_have_the_same_loss(make_recipe: Callable[..., Recipe]) -> None:
+    for recipe in (make_recipe(), make_recipe(loss={"name": "focal"}, label_smoothing=0.1)):
+        loss = ExpressionLoss(recipe)
+        assert loss(LOGITS, F.one_hot(LABELS, 3).float()) == pytest.approx(
+            loss(LOGITS, LABELS).item()
+        )
+
+
+def test_balanced_weights_make_classes_count_the_same() -> None:
+    labels = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 2])
+
+    weights = balanced_weights(labels, 4)
+
+    torch.testing.assert_close(weights, torch.tensor([0.5, 1.5, 3.0, 0.0]))
+    assert weights[labels].sum() == len(labels)
+
+
+def test_votes_and_label_are_mixed() -> None:
+    votes = torch.tensor([[3, 0, 1], [0, 0, 0]], dtype=torch.uint8)
+
+    targets = soft_targets(torch.tensor([0, 2]), votes, 0.5)
+
+    torch.testing.assert_close(targets, torch.tensor([[0.875, 0, 0.125], [0, 0, 1]]))
