@@ -123,3 +123,14 @@ def trained(
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     train(make_recipe(ema_decay=0.9), faces, folder, device="cpu")
     return folder
+
+
+@pytest.fixture(scope="session")
+def stand_in_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of timm's ``resnet10t`` in a file as published, with its classifier."""
+    import timm
+    from safetensors.torch import save_file
+
+    path = tmp_path_factory.mktemp("weights") / "resnet10t.safetensors"
+    save_file(timm.create_model("resnet10t").state_dict(), path)
+    return path

@@ -117,3 +117,18 @@ def test_download_prints_the_folder(
     captured = capsys.readouterr()
     assert captured.out.strip() == str(tmp_path)
     assert f"next: mien data prepare {tmp_path}" in captured.err
+
+
+def test_balance_writes_a_folder_or_a_file(
+    run: Run, csv_file: Path, tmp_path: Path, capsys: Any
+) -> None:
+    assert run("balance", str(csv_file), "--to", "3", "--output", str(tmp_path / "even")) == 0
+    assert "Training 3 3 3 3 3 3 3 21" in " ".join(capsys.readouterr().out.split())
+    assert len(list((tmp_path / "even" / "train" / "disgust").glob("*.png"))) == 3
+    assert len(list((tmp_path / "even" / "val").rglob("*.png"))) == 1
+
+    npz = tmp_path / "even.npz"
+    assert run("balance", str(csv_file), "--to", "3", "--output", str(npz)) == 0
+    assert read_dataset(npz).split("Training").counts()["disgust"] == 3
+    assert run("balance", str(csv_file), "--to", "3", "--output", str(tmp_path / "even")) == 2
+    assert "is not empty" in capsys.readouterr().err

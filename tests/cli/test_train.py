@@ -6,17 +6,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from mien.cli.app import app
 from mien.data import save_dataset
-from mien.data.dataset import ExpressionDataset
+from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.synthetic import synthetic_faces
 from mien.errors import CheckpointError, RecipeError
+from mien.expressions import FERPLUS_COLUMNS
+from mien.training import load_recipe
 
 #: A model that trains in a second.
 TINY = ("epochs=1", "progressive.epochs=0", "model.widths=[8, 16]", "model.blocks=1")
@@ -140,3 +145,77 @@ def test_ctrl_c_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
     refused = CliRunner().invoke(app, again)
     assert "begun with another recipe" in str(refused.exception), "all but the length fits"
     assert np.isfinite(json.loads((tmp_path / "run" / "run.json").read_text())["best_accuracy"])
+
+
+@pytest.fixture
+def own_faces(faces: ExpressionDataset, tmp_path: Path) -> Path:
+    """A folder of two classes of one's own, without splits."""
+    for name, label in (("Laughing", 3), ("asleep", 6)):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for number in np.flatnonzero(faces.labels == label):
+            Image.fromarray(faces.images[number]).save(tmp_path / "own" / name / f"{number}.png")
+    return tmp_path / "own"
+
+
+def test_fine_tuning_reads_ones_own_classes(own_faces: Path, tmp_path: Path) -> None:
+    run = CliRunner()
+    settings = ["--set", "epochs=2", "--set", "frozen=true", "--set", "augment.flip=0"]
+    trained = run.invoke(
+        app,
+        ["fine-tune", str(own_faces), "--output", "runs/mine", *settings],
+        catch_exceptions=False,
+    )
+    assert trained.exit_code == 0, trained.output
+    assert "fine-tune: Fine-tuning" in trained.stderr
+    summary = json.loads(Path("runs/mine/run.json").read_text())
+    assert summary["data"]["counts"]["PublicTest"] == {"Laughing": 8, "asleep": 8}
+
+    exported = run.invoke(app, ["export", "runs/mine", "--output", "mine.onnx"])
+    assert exported.exit_code == 0, exported.output
+    picture = next((own_faces / "asleep").glob("*.png"))
+    read = run.invoke(
+        app, ["analyze", str(picture), "--model", "mine.onnx", "--whole-image", "--json"]
+    )
+    assert read.exit_code == 0, read.output
+    assert set(json.loads(read.stdout)[0]["faces"][0]["probabilities"]) == {"Laughing", "asleep"}
+
+
+def test_fine_tuning_starts_from_a_run(own_faces: Path, data: Path) -> None:
+    run = CliRunner()
+    begun = run.invoke(
+        app, ["train", "mien-s", "--data", str(data), "--output", "runs/first", *settings()]
+    )
+    assert begun.exit_code == 0, begun.output
+
+    trained = run.invoke(
+        app,
+        [
+            *("fine-tune", str(own_faces), "--from", "runs/first", "--output", "runs/second"),
+            *("--set", "epochs=1"),
+        ],
+    )
+
+    assert trained.exit_code == 0, trained.output
+    assert (
+        load_recipe("runs/second/recipe.toml").model == load_recipe("runs/first/recipe.toml").model
+    )
+
+
+def test_votes_are_read_where_a_recipe_asks_for_them(
+    fer2013_csv: Callable[..., bytes], tmp_path: Path
+) -> None:
+    voted = synthetic_faces(140, seed=4, votes=True)
+    assert voted.votes is not None
+    (tmp_path / "fer2013.csv").write_bytes(fer2013_csv(voted))
+    rows = [",".join(("Usage", "Image name", *FERPLUS_COLUMNS))]
+    rows += [
+        ",".join((SPLITS[code], "", *map(str, votes)))
+        for code, votes in zip(voted.split_codes, voted.votes, strict=True)
+    ]
+    (tmp_path / "fer2013new.csv").write_text("\n".join(rows) + "\n")
+    command = ["train", "mien-s", "--data", "fer2013.csv", *settings("data.votes=0.3")]
+
+    refused = CliRunner().invoke(app, [*command, "--output", "runs/none"])
+    assert "no FER+ votes" in str(refused.exception)
+    trained = CliRunner().invoke(app, [*command, "--output", "runs/voted", "--votes", "auto"])
+    assert trained.exit_code == 0, trained.output

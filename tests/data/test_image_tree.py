@@ -152,3 +152,19 @@ def test_list_images_follows_links_once(tmp_path: Path, write_tree: WriteTree) -
     except OSError:
         pytest.skip("no links here")
     assert list(list_images(root)) == ["happy/a.png", "sad/c.png"]
+
+
+def test_names_that_are_no_expressions_are_classes_of_ones_own() -> None:
+    found = read({f"{name}/a.png": picture() for name in ("Yawning", "awake")})
+    assert found.classes == ("Yawning", "awake")
+    assert found.labels.tolist() == [0, 1]
+
+
+def test_names_are_taken_as_they_are_where_asked() -> None:
+    files = {f"train/{name}/a.png": picture() for name in ("happy", "bored", "Sad")}
+    assert "for classes of your own say --own-classes" in complaint(files)
+
+    found = read_image_tree(list(files), files.__getitem__, source="mine", own_classes=True)
+
+    assert found.classes == ("Sad", "bored", "happy")
+    assert found.labels.tolist() == [2, 1, 0]

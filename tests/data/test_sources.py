@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mien.data import load_dataset, load_fer2013, save_dataset
 from mien.data.dataset import ExpressionDataset
 from mien.data.fer2013 import FER2013_COUNTS
 from mien.errors import DataError
+from mien.expressions import EXPRESSIONS
 
 CsvText = Callable[..., bytes]
 VotesText = Callable[[ExpressionDataset], str]
@@ -246,3 +248,13 @@ def test_the_real_pictures_are_those_of_the_csv(real_path: Path) -> None:
     rms = np.sqrt(((first[:, None] - second[None]) ** 2).mean(axis=2)).min(axis=1)
     assert np.median(rms) == pytest.approx(1.7, abs=0.4)
     assert rms.max() < 6
+
+
+def test_classes_of_ones_own_are_cached_apart(tmp_path: Path) -> None:
+    for name in ("happy", "sad"):
+        (tmp_path / "faces" / name).mkdir(parents=True)
+        Image.new("L", (48, 48), 200).save(tmp_path / "faces" / name / "a.png")
+
+    for _ in range(2):
+        assert load_dataset(tmp_path / "faces").classes == EXPRESSIONS
+        assert load_dataset(tmp_path / "faces", own_classes=True).classes == ("happy", "sad")

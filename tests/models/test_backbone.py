@@ -30,25 +30,14 @@ def test_the_head_is_float32_under_mixed_precision() -> None:
     assert logits.dtype == torch.float32
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small backbone's weights as timm publishes them, with its own classifier."""
-    import timm
-    from safetensors.torch import save_file
-
-    path = tmp_path_factory.mktemp("weights") / "resnet10t.safetensors"
-    save_file(timm.create_model("resnet10t").state_dict(), path)
-    return path
-
-
-def test_a_local_file_of_weights_is_taken(weights: Path) -> None:
+def test_a_local_file_of_weights_is_taken(stand_in_weights: Path) -> None:
     from safetensors.torch import load_file
 
-    config = BackboneConfig(backbone="resnet10t", weights=str(weights), size=32)
+    config = BackboneConfig(backbone="resnet10t", weights=str(stand_in_weights), size=32)
     network = config.build(7)
     config.load_pretrained(network)
 
-    theirs = load_file(weights)
+    theirs = load_file(stand_in_weights)
     ours = network.backbone.state_dict()
     assert set(ours) == {name for name in theirs if not name.startswith("fc.")}
     for name, tensor in ours.items():
@@ -56,7 +45,7 @@ def test_a_local_file_of_weights_is_taken(weights: Path) -> None:
 
 
 def test_weights_that_cannot_be_had_are_told_in_one_line(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stand_in_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(**options: object) -> None:
         config = BackboneConfig(size=32, **options)  # type: ignore[arg-type]
@@ -65,7 +54,7 @@ def test_weights_that_cannot_be_had_are_told_in_one_line(
     with pytest.raises(CheckpointError, match="no such file"):
         load(backbone="resnet10t", weights=str(tmp_path / "none.safetensors"))
     with pytest.raises(CheckpointError, match="not weights of resnet18") as wrong:
-        load(backbone="resnet18", weights=str(weights))
+        load(backbone="resnet18", weights=str(stand_in_weights))
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no weights")
     with pytest.raises(CheckpointError, match="not weights of resnet10t"):

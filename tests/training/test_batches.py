@@ -5,9 +5,16 @@ import pytest
 import torch
 
 from mien.data.dataset import ExpressionDataset
+from mien.data.synthetic import synthetic_faces
 from mien.preprocess import standardise
 from mien.training import Recipe
-from mien.training.batches import EvaluationBatches, Faces, TrainingBatches, epoch_seed
+from mien.training.batches import (
+    EvaluationBatches,
+    Faces,
+    FeatureBatches,
+    TrainingBatches,
+    epoch_seed,
+)
 
 STANDARD = {"mean": 0.4, "std": 0.25}
 
@@ -118,3 +125,49 @@ def test_neighbouring_seeds_share_no_epoch() -> None:
     seeds = {epoch_seed(seed, epoch) for seed in range(5) for epoch in range(1000)}
 
     assert len(seeds) == 5000
+
+
+def test_balanced_sampling_shows_every_class_as_often(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
+) -> None:
+    few = faces.take([*np.flatnonzero(faces.labels != 1), *np.flatnonzero(faces.labels == 1)[:2]])
+    on_cpu = Faces(few, torch.device("cpu"))
+    recipe = make_recipe(data={"sampling": "balanced"})
+
+    seen = torch.cat(
+        [
+            labels
+            for epoch in range(10)
+            for _, labels in TrainingBatches(on_cpu, recipe, epoch=epoch, **STANDARD)
+        ]
+    )
+
+    shares = torch.bincount(seen) / len(seen)
+    torch.testing.assert_close(shares, torch.full((7,), 1 / 7), atol=0.03, rtol=0)
+
+
+def test_votes_have_their_share_of_the_target(make_recipe: Callable[..., Recipe]) -> None:
+    voted = synthetic_faces(70, votes=True)
+    on_cpu = Faces(voted, torch.device("cpu"), votes=0.25)
+    recipe = make_recipe(data={"votes": 0.25})
+
+    _, targets = next(iter(TrainingBatches(on_cpu, recipe, epoch=0, **STANDARD)))
+
+    assert targets.shape == (32, 7)
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(32))
+    assert (targets.amax(dim=1) >= 0.75).all()
+    assert (targets.amax(dim=1) < 1).any()
+
+
+def test_features_come_in_the_order_of_faces(
+    on_cpu: Faces, make_recipe: Callable[..., Recipe]
+) -> None:
+    recipe = make_recipe()
+    features = torch.arange(len(on_cpu))[:, None].float()
+    batches = FeatureBatches(features, on_cpu.targets, on_cpu.labels, recipe, epoch=3)
+
+    for (ours, labels), (_, theirs) in zip(
+        batches, TrainingBatches(on_cpu, recipe, epoch=3, **STANDARD), strict=True
+    ):
+        assert torch.equal(labels, theirs)
+        assert torch.equal(on_cpu.labels[ours[:, 0].long()], labels)

@@ -251,8 +251,16 @@ def test_both_precisions_train(
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_takes_two_steps(name: str, faces: ExpressionDataset, tmp_path: Path) -> None:
-    recipe = load_recipe(name, ["batch_size=100", "epochs=1"])
+def test_every_recipe_takes_two_steps(
+    name: str, faces: ExpressionDataset, stand_in_weights: Path, tmp_path: Path
+) -> None:
+    overrides = ["batch_size=100", "epochs=1"]
+    if load_recipe(name).data.balance:
+        overrides.append("data.balance=32")
+    if load_recipe(name).model_name == "timm":
+        weights = f"model.weights={stand_in_weights}"
+        overrides += [weights, "model.backbone=resnet10t", "model.size=64"]
+    recipe = load_recipe(name, overrides)
 
     assert train(recipe, faces, tmp_path / "run", device="cpu").epochs == 1
 

@@ -12,7 +12,7 @@ from mien.cli.data import app as data_app
 from mien.cli.errors import USER_ERROR
 from mien.cli.evaluate import evaluate
 from mien.cli.export import export
-from mien.cli.train import train
+from mien.cli.train import fine_tune, train
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ def _root(
 
 app.command()(analyze)
 app.command()(train)
+app.command("fine-tune")(fine_tune)
 app.command()(evaluate)
 app.command()(export)
 app.add_typer(data_app, name="data", help="Fetch, read and check data sets.")

@@ -11,6 +11,15 @@ if TYPE_CHECKING:
 
     from mien.data import ExpressionDataset
 
+VotesOption = Annotated[
+    Path | None,
+    typer.Option(help="fer2013new.csv with FER+ votes; 'auto' takes the one beside the data."),
+]
+OwnClassesOption = Annotated[
+    bool,
+    typer.Option("--own-classes", help="Folders' names are the classes, expressions or not."),
+]
+
 app = typer.Typer(help="Fetch, check and prepare data sets.", no_args_is_help=True)
 
 
@@ -41,10 +50,8 @@ def prepare(
             "expression, or a zip of them, or a folder with one of these."
         ),
     ],
-    votes: Annotated[
-        Path | None,
-        typer.Option(help="fer2013new.csv with FER+ votes; 'auto' takes the one beside SOURCE."),
-    ] = None,
+    votes: VotesOption = None,
+    own_classes: OwnClassesOption = False,
     output: Annotated[
         Path | None, typer.Option(help="Also write the data set to this .npz file.")
     ] = None,
@@ -59,7 +66,7 @@ def prepare(
 
     started = time.perf_counter()
     votes_option = str(votes) if votes is not None else None
-    prepared = prepare_dataset(source, votes=votes_option)
+    prepared = prepare_dataset(source, votes=votes_option, own_classes=own_classes)
     seconds = time.perf_counter() - started
     dataset = prepared.dataset
     console = Console(highlight=False, soft_wrap=True)
@@ -75,7 +82,40 @@ def prepare(
     console.print(f"{how} in {seconds:.2f} s; cached: {prepared.cache_file or 'no'}", markup=False)
 
 
-def open_dataset(data: Path | None) -> "ExpressionDataset":
+@app.command()
+def balance(
+    source: Annotated[Path, typer.Argument(help="As for prepare.")],
+    output: Annotated[
+        Path, typer.Option(help="A new folder for PNG files in class folders, or an .npz file.")
+    ],
+    to: Annotated[int, typer.Option(help="Training faces of every class.", min=1)] = 5000,
+    seed: Annotated[int, typer.Option(help="Which faces, and how copies vary.")] = 0,
+    own_classes: OwnClassesOption = False,
+) -> None:
+    """Give every class as many training faces: leave some out, add varied copies of others.
+
+    Other splits stay as they are.
+
+    Example: mien data balance fer2013.csv --to 5000 --output balanced/
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from mien.data import save_dataset  # noqa: PLC0415
+    from mien.data.balance import balance as balance_dataset  # noqa: PLC0415
+    from mien.data.balance import write_image_tree  # noqa: PLC0415
+
+    dataset = balance_dataset(open_dataset(source, own_classes=own_classes), to, seed=seed)
+    if output.suffix == ".npz":
+        save_dataset(dataset, output)
+    else:
+        write_image_tree(dataset, output)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(_counts_table(dataset, title=str(output)))
+
+
+def open_dataset(
+    data: Path | None, *, votes: Path | None = None, own_classes: bool = False
+) -> "ExpressionDataset":
     """Return what ``--data`` names, or else ``$MIEN_FER2013``.
 
     Where it is FER2013, differences from what was published are noted on standard error.
@@ -85,9 +125,10 @@ def open_dataset(data: Path | None) -> "ExpressionDataset":
     """
     from mien.data import load_dataset, load_fer2013  # noqa: PLC0415
 
+    votes_option = str(votes) if votes is not None else None
     if data is None:
-        return load_fer2013()  # logs the differences itself
-    dataset = load_dataset(data)
+        return load_fer2013(votes=votes_option)  # logs the differences itself
+    dataset = load_dataset(data, votes=votes_option, own_classes=own_classes)
     for note in _notes(dataset):
         typer.echo(note, err=True)
     return dataset

@@ -1,9 +1,8 @@
-"""``mien train``: train a recipe, with live progress."""
+"""``mien train`` and ``mien fine-tune``: train a recipe, with live progress."""
 
 import shlex
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,77 +11,134 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from mien.cli.data import open_dataset
+from mien.cli.data import OwnClassesOption, VotesOption, open_dataset
 from mien.cli.errors import require_extra
 from mien.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from mien.training import Progress
+    from mien.data import ExpressionDataset
+    from mien.training import Progress, Recipe
 
 #: Shells report a program ended by Ctrl-C with 128 + SIGINT.
 INTERRUPTED = 130
 
 
+DataOption = Annotated[
+    Path | None, typer.Option(help="What to train on.  [default: $MIEN_FER2013]")
+]
+OutputOption = Annotated[
+    Path | None, typer.Option(help="The run's folder.  [default: runs/RECIPE-DATE-TIME]")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Continue the run in --output, or the recipe's newest.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
+]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
+]
+
+
 def train(
     recipe: Annotated[str, typer.Argument(help="A packaged recipe's name, or a TOML file.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="What to train on.  [default: $MIEN_FER2013]"),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="The run's folder.  [default: runs/RECIPE-DATE-TIME]")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in --output, or the recipe's newest.")
-    ] = False,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
-    ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
-    ] = "auto",
+    data: DataOption = None,
+    votes: VotesOption = None,
+    own_classes: OwnClassesOption = False,
+    output: OutputOption = None,
+    resume: ResumeOption = False,
+    set_: SetOption = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Train a recipe; best and last checkpoints are kept every epoch.
 
     Example: mien train mien-s --data fer2013.csv --set epochs=10
     """
     with require_extra("train"):
-        from mien import training  # noqa: PLC0415
+        from mien.training import load_recipe  # noqa: PLC0415
 
-        try:
-            training.find_device(device)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--device") from error
-        loaded = training.load_recipe(recipe, set_ or ())
+        loaded = load_recipe(recipe, set_ or ())
+        _check_device(device)
         folder = output or _run_folder(loaded.name, resume=resume)
-        dataset = open_dataset(data)
-        console = Console(file=sys.stderr)
-        console.print(f"{loaded.name}: {loaded.title}\n{dataset}\n→ {folder}", highlight=False)
-        with _Display(console) as display:
-            result = training.train(
-                loaded, dataset, folder, resume=resume, device=device, watch=display.show
-            )
+        dataset = open_dataset(data, votes=votes, own_classes=own_classes)
+        _train(loaded, dataset, folder, resume=resume, device=device)
+
+
+def fine_tune(
+    data: Annotated[
+        Path, typer.Argument(help="A folder with a folder of faces for each class, or a zip of it.")
+    ],
+    start: Annotated[
+        str,
+        typer.Option("--from", help="What to start from: 'mien-s', a run, or an ONNX file."),
+    ] = "mien-s",
+    own_classes: OwnClassesOption = False,
+    recipe: Annotated[str, typer.Option(help="How to train.")] = "fine-tune",
+    output: OutputOption = None,
+    resume: ResumeOption = False,
+    set_: SetOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train the embedded model, or another, further on faces of your own.
+
+    Classes are the folders' names. Faces under train/ are learned from and those under val/ chosen
+    on; without such folders a fifth of each class is held out to choose on.
+
+    Example: mien fine-tune faces/ --output runs/mine
+    """
+    with require_extra("train"):
+        from mien.training import load_recipe  # noqa: PLC0415
+        from mien.training.initial import continue_recipe  # noqa: PLC0415
+
+        loaded = continue_recipe(load_recipe(recipe, set_ or ()), start)
+        _check_device(device)
+        folder = output or _run_folder(loaded.name, resume=resume)
+        dataset = open_dataset(data, own_classes=own_classes)
+        _train(loaded, dataset, folder, resume=resume, device=device)
+
+
+def _check_device(device: str) -> None:
+    from mien.training import find_device  # noqa: PLC0415
+
+    try:
+        find_device(device)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--device") from error
+
+
+def _train(
+    recipe: "Recipe", dataset: "ExpressionDataset", folder: Path, *, resume: bool, device: str
+) -> None:
+    """Train with live progress; say where the run is, or after Ctrl-C how to go on."""
+    from mien import training  # noqa: PLC0415
+
+    console = Console(file=sys.stderr)
+    console.print(f"{recipe.name}: {recipe.title}\n{dataset}\n→ {folder}", highlight=False)
+    with _Display(console) as display:
+        result = training.train(
+            recipe, dataset, folder, resume=resume, device=device, watch=display.show
+        )
     if result.interrupted:
-        again = _command(recipe, data, folder, set_ or (), resume=result.epochs > 0)
         console.print(
-            f"stopped after {result.epochs} whole epochs; go on with: {again}",
+            f"stopped after {result.epochs} whole epochs; go on with: "
+            f"{_again(folder, resume=result.epochs > 0)}",
             highlight=False,
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED)
-    best = f"{100 * result.best_accuracy:.2f} % on {loaded.data.validation}"
+    best = f"{100 * result.best_accuracy:.2f} % on {recipe.data.validation}"
     console.print(f"best: {best}, epoch {result.best_epoch} of {result.epochs}", highlight=False)
     typer.echo(folder)
 
 
-def _command(
-    recipe: str, data: Path | None, folder: Path, settings: Sequence[str], *, resume: bool
-) -> str:
+def _again(folder: Path, *, resume: bool) -> str:
     """Return the command that goes on with a run; before its first checkpoint, the same again."""
-    words = ["mien", "train", recipe, *(["--resume"] * resume), "--output", str(folder)]
-    words += ["--data", str(data)] if data is not None else []
-    words += [word for setting in settings for word in ("--set", setting)]
+    words = ["mien", *sys.argv[1:]]
+    if resume and "--resume" not in words:
+        words.append("--resume")
+    if "--output" not in words:
+        words += ["--output", str(folder)]
     return shlex.join(words)
 
 

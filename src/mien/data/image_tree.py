@@ -4,7 +4,7 @@ import io
 import logging
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -61,25 +61,33 @@ def list_images(folder: Path) -> dict[str, os.stat_result]:
 
 
 def read_image_tree(
-    paths: Sequence[str], read: Callable[[str], bytes], *, source: str
+    paths: Sequence[str],
+    read: Callable[[str], bytes],
+    *,
+    source: str,
+    own_classes: bool = False,
 ) -> ExpressionDataset:
     """Decode pictures in class folders to grey 48×48 faces.
 
     The class is the name of the folder that a picture lies in, by any spelling that
-    :func:`mien.expressions.parse_expression` knows. The split is told by a Kaggle file name
-    (``PublicTest_123.jpg``), else by a folder above (``train``, ``val``, ``test``), else it is
-    Training.
+    :func:`mien.expressions.parse_expression` knows. Where none of the names is one or nearly
+    one, they are classes of the user's own, in alphabetical order. The split is told by a Kaggle
+    file name (``PublicTest_123.jpg``), else by a folder above (``train``, ``val``, ``test``),
+    else it is Training.
 
     Args:
         paths: Relative paths with ``/``.
         read: Returns a path's bytes.
         source: What to call the whole in messages.
+        own_classes: Take the names as they are even where some are expressions.
 
     Raises:
-        DataError: A folder is no expression, or a picture is damaged; the message names it.
+        DataError: Some folders are expressions and some are not, or a picture is damaged; the
+                message names it.
     """
     folders = [path.rpartition("/")[0] for path in paths]
-    label_of = {folder: _label(folder, source) for folder in sorted(set(folders))}
+    class_of = {folder: _class_name(folder, source) for folder in sorted(set(folders))}
+    classes, label_of = _labels(class_of, source, own=own_classes)
     split_of = {folder: _folder_split(folder) for folder in label_of}
     images = np.empty((len(paths), FACE_SIZE, FACE_SIZE), np.uint8)
     for face, path in zip(images, paths, strict=True):
@@ -94,20 +102,39 @@ def read_image_tree(
         labels=np.array([label_of[folder] for folder in folders], np.int64),
         split_codes=np.array([SPLITS.index(split) for split in splits], np.uint8),
         names=np.array(paths),
+        classes=classes,
     )
 
 
-def _label(folder: str, source: str) -> int:
+def _class_name(folder: str, source: str) -> str:
     name = folder.rpartition("/")[2]
     if not name or name.lower() in _SPLIT_FOLDERS:
         raise DataError(
             f"{source}: pictures lie directly in {folder or 'it'}, expected one folder per "
             f"expression: {', '.join(EXPRESSIONS)}"
         )
-    try:
-        return EXPRESSIONS.index(parse_expression(name))
-    except ValueError as error:
-        raise DataError(f"{source}: folder {folder}: {error}") from None
+    return name
+
+
+def _labels(
+    class_of: Mapping[str, str], source: str, *, own: bool
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return the classes, and each folder's label."""
+    known, wrong = {}, {}
+    for folder, name in class_of.items():
+        try:
+            known[folder] = EXPRESSIONS.index(parse_expression(name))
+        except ValueError as error:
+            wrong[folder] = error
+    misspelt = any("did you mean" in str(error) for error in wrong.values())
+    if own or (wrong and not known and not misspelt):
+        classes = tuple(sorted(set(class_of.values())))
+        return classes, {folder: classes.index(name) for folder, name in class_of.items()}
+    for folder, error in wrong.items():
+        raise DataError(
+            f"{source}: folder {folder}: {error}; for classes of your own say --own-classes"
+        ) from None
+    return EXPRESSIONS, known
 
 
 def _kaggle_split(path: str) -> str | None:

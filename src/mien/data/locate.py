@@ -43,11 +43,13 @@ class Source:
         path: Where it is.
         format: How to read it.
         images: The pictures of a folder, by relative path.
+        own_classes: Whether folders' names are classes of the user's own.
     """
 
     path: Path
     format: SourceFormat
     images: Mapping[str, os.stat_result] = field(default_factory=dict, repr=False)
+    own_classes: bool = False
 
 
 def locate_source(path: Path) -> Source:

@@ -12,12 +12,19 @@ from mien.expressions import nearest_name
 
 
 def stratified_share(dataset: ExpressionDataset, share: float, *, seed: int) -> ExpressionDataset:
-    """Return the same share of every class, in order, at least one face of each that has any.
+    """Return the same share of every class, in order; see :func:`stratified_indices`."""
+    return dataset.take(stratified_indices(dataset.labels, share, seed=seed))
+
+
+def stratified_indices(
+    labels: npt.NDArray[np.int64], share: float, *, seed: int
+) -> npt.NDArray[np.int64]:
+    """Return sorted indices of a share of every class, at least one face of each that has any.
 
     A larger share of the same seed holds the smaller one, so a learning curve only ever adds.
 
     Args:
-        dataset: Faces of one split.
+        labels: ``(N,)`` class indices.
         share: Above 0, up to 1.
         seed: Which faces.
 
@@ -27,11 +34,11 @@ def stratified_share(dataset: ExpressionDataset, share: float, *, seed: int) -> 
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, got {share}")
     rng = np.random.default_rng(seed)
-    kept = []
-    for label in range(len(dataset.classes)):
-        where = rng.permutation(np.flatnonzero(dataset.labels == label))
+    kept = [np.empty(0, np.int64)]
+    for label in range(int(labels.max(initial=-1)) + 1):
+        where = rng.permutation(np.flatnonzero(labels == label))
         kept.append(where[: max(1, round(share * len(where)))])
-    return dataset.take(np.sort(np.concatenate(kept)))
+    return np.sort(np.concatenate(kept))
 
 
 def without_copies(dataset: ExpressionDataset) -> ExpressionDataset:

@@ -101,7 +101,11 @@ def load_fer2013(
 
 
 def load_dataset(
-    path: PathLike, *, votes: PathLike | None = None, cache: bool = True
+    path: PathLike,
+    *,
+    votes: PathLike | None = None,
+    own_classes: bool = False,
+    cache: bool = True,
 ) -> ExpressionDataset:
     """Load a data set of expressions from a file or folder.
 
@@ -111,20 +115,26 @@ def load_dataset(
             by :func:`mien.data.save_dataset`; or a folder with one of these.
         votes: ``fer2013new.csv`` to add FER+ votes to FER2013's CSV; ``"auto"`` takes the one
             that lies beside it, if any, and none for other sources.
+        own_classes: Take folders' names for classes as they are, even where some are expressions;
+            where none is, that goes without saying.
         cache: Whether to keep the result in the cache folder and to look for it there.
 
     Raises:
         DataError: The source cannot be read; the message names the row or file at fault.
         MissingExtraError: A CSV was named and pyarrow is not installed.
     """
-    return prepare_dataset(path, votes=votes, cache=cache).dataset
+    return prepare_dataset(path, votes=votes, own_classes=own_classes, cache=cache).dataset
 
 
 def prepare_dataset(
-    path: PathLike, *, votes: PathLike | None = None, cache: bool = True
+    path: PathLike,
+    *,
+    votes: PathLike | None = None,
+    own_classes: bool = False,
+    cache: bool = True,
 ) -> PreparedDataset:
     """Load a data set as :func:`load_dataset` does, and tell how it came."""
-    source = locate_source(Path(path).expanduser())
+    source = replace(locate_source(Path(path).expanduser()), own_classes=own_classes)
     if source.format is SourceFormat.NPZ:
         dataset, cache_file, from_cache = read_dataset(source.path), None, False
     else:
@@ -181,7 +191,9 @@ def _read_zip(source: Source) -> ExpressionDataset:
             with plain_errors(f"{source.path.name}: {name}"):
                 return archive.read(name)
 
-        return read_image_tree(pictures, read, source=source.path.name)
+        return read_image_tree(
+            pictures, read, source=source.path.name, own_classes=source.own_classes
+        )
 
 
 def _read_tar(source: Source) -> ExpressionDataset:
@@ -224,7 +236,9 @@ def _read_folder(source: Source) -> ExpressionDataset:
         with plain_errors(str(source.path / name)):
             return (source.path / name).read_bytes()
 
-    return read_image_tree(list(source.images), read, source=str(source.path))
+    return read_image_tree(
+        list(source.images), read, source=str(source.path), own_classes=source.own_classes
+    )
 
 
 _READERS: Final[Mapping[SourceFormat, Callable[[Source], ExpressionDataset]]] = MappingProxyType(

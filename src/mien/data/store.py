@@ -59,7 +59,7 @@ def keep(dataset: ExpressionDataset) -> Path | None:
 
 
 def fingerprint_source(source: Source, *, remember: bool) -> str:
-    """Return the sha256 of a file, or of a folder's names and contents.
+    """Return the sha256 of a file, or of a folder's names and contents, and how it is read.
 
     Args:
         source: What to hash.
@@ -74,7 +74,7 @@ def fingerprint_source(source: Source, *, remember: bool) -> str:
         if remember:
             known = _look_up(index, stamp)
             if known:
-                return known
+                return _as_read(source, known)
         started_ns = time.time_ns()
         found = _hash_folder(source) if source.format is SourceFormat.FOLDER else _hash(source.path)
         if remember and _newest_ns(source) < started_ns - _UNSETTLED_NS:
@@ -82,7 +82,14 @@ def fingerprint_source(source: Source, *, remember: bool) -> str:
     except OSError as error:
         name = error.filename or source.path
         raise DataError(f"{name}: cannot be read: {error.strerror or error}") from error
-    return found
+    return _as_read(source, found)
+
+
+def _as_read(source: Source, fingerprint: str) -> str:
+    """Tell classes of the user's own from expressions read in the same files."""
+    if not source.own_classes:
+        return fingerprint
+    return hashlib.sha256(f"{fingerprint} own classes".encode()).hexdigest()
 
 
 def _hash(path: Path) -> str:

@@ -1,6 +1,6 @@
 """The network that a run starts from: random, pretrained by others, or trained before."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,6 +75,22 @@ def load_initial(name: str) -> Initial:
         std=found.std,
         weights=found.weights,
     )
+
+
+def continue_recipe(recipe: Recipe, name: str) -> Recipe:
+    """Return a recipe that trains another model further: its network, its weights, its scale.
+
+    Args:
+        recipe: How to train.
+        name: As for :func:`load_initial`.
+
+    Raises:
+        CheckpointError: There is no such model, or it cannot be used.
+        ModelError: The ONNX file is not one of mien.
+    """
+    found = load_initial(name).recipe
+    data = replace(recipe.data, scaling=found.data.scaling)
+    return replace(recipe, initial=name, model_name=found.model_name, model=found.model, data=data)
 
 
 def build_network(

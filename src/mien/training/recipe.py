@@ -35,6 +35,8 @@ class DataConfig:
             ``["happy", "negative=angry+fear+sad"]``; empty keeps them all.
         clean: Leave out training faces of one flat colour, exact copies, and copies that are
             labelled differently.
+        hold_out: Stratified share of the training faces that is held out to validate on where the
+            data has no validation faces, drawn by the recipe's seed; 0 asks for them.
         fraction: Stratified share of the training faces, drawn by the recipe's seed.
         balance: Faces of every class to train on, by leaving out and by varied copies; 0 leaves
             them as they are.
@@ -49,6 +51,7 @@ class DataConfig:
     validation: str = "PublicTest"
     classes: tuple[str, ...] = ()
     clean: bool = False
+    hold_out: float = 0.0
     fraction: float = 1.0
     balance: int = 0
     sampling: Literal["shuffle", "balanced"] = "shuffle"
@@ -61,6 +64,7 @@ class DataConfig:
                 raise RecipeError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
         if self.train == self.validation:
             raise RecipeError(f"train and validation are both {self.train!r}: choose two splits")
+        _check(0 <= self.hold_out < 1, "data.hold_out", "0 up to 1", self.hold_out)
         _check(0 < self.fraction <= 1, "data.fraction", "above 0, up to 1", self.fraction)
         _check(self.balance >= 0, "data.balance", "0 or more faces a class", self.balance)
         _check(0 <= self.votes <= 1, "data.votes", "0 to 1", self.votes)

@@ -1,12 +1,41 @@
 """What a recipe learns from and chooses on, made from a data set."""
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from mien.data.balance import balance
-from mien.data.dataset import ExpressionDataset
-from mien.data.selection import regroup_classes, stratified_share, without_copies
+from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.selection import (
+    regroup_classes,
+    stratified_indices,
+    stratified_share,
+    without_copies,
+)
 from mien.errors import DataError
 from mien.training.recipe import Recipe
+
+
+def prepare_splits(recipe: Recipe, dataset: ExpressionDataset) -> ExpressionDataset:
+    """Return the data set as the recipe sees it: its classes, and a validation split.
+
+    Whoever measures a run on the data that it was trained on goes through here as well, so that
+    the faces held out are the same.
+
+    Raises:
+        DataError: A class is unknown.
+    """
+    config = recipe.data
+    if config.classes:
+        dataset = regroup_classes(dataset, config.classes)
+    if config.hold_out and config.validation not in dataset.splits:
+        where = np.flatnonzero(dataset.split_codes == SPLITS.index(config.train))
+        kept = stratified_indices(dataset.labels[where], 1 - config.hold_out, seed=recipe.seed)
+        codes = dataset.split_codes.copy()
+        codes[np.delete(where, kept)] = SPLITS.index(config.validation)
+        dataset = replace(dataset, split_codes=codes)
+    return dataset
 
 
 def learning_splits(
@@ -14,23 +43,22 @@ def learning_splits(
 ) -> tuple[ExpressionDataset, ExpressionDataset]:
     """Return the training and the validation faces.
 
-    Classes are merged in both; cleaning, the share and balancing are of the training faces only,
-    in this order.
+    Cleaning, the share and balancing are of the training faces only, in this order.
 
     Raises:
         DataError: A split has no images, all its pixels are equal, a class is unknown, or the
             recipe asks for FER+ votes and there are none.
     """
     config = recipe.data
-    if config.classes:
-        dataset = regroup_classes(dataset, config.classes)
+    dataset = prepare_splits(recipe, dataset)
     training, validation = dataset.split(config.train), dataset.split(config.validation)
     for name, part in ((config.train, training), (config.validation, validation)):
         if not len(part):
             there = ", ".join(dataset.splits) or "nothing"
             raise DataError(
                 f"the data has no {name} images, only {there}: sort pictures of your own into "
-                f"train/ and val/ folders, or name other splits under [data] in the recipe"
+                f"train/ and val/ folders, name other splits under [data] in the recipe, or hold "
+                f"some out with --set data.hold_out=0.2"
             )
     if training.images.min() == training.images.max():
         raise DataError("all training pixels are equal, there is nothing to learn")
