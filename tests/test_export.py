@@ -1,6 +1,8 @@
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +18,7 @@ from mien.evaluation import evaluate
 from mien.export import export
 from mien.metadata import ModelMetadata
 from mien.preprocess import FER2013_CROP
+from mien.training import Recipe, train
 from mien.training.checkpoint import load_checkpoint
 
 
@@ -32,6 +35,45 @@ def test_onnx_runtime_answers_as_torch_does_at_any_batch(trained: Path, tmp_path
         with torch.inference_mode():
             theirs = network(torch.from_numpy(faces)).numpy()
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"name": "plain", "widths": [8, 8], "convolutions": [1, 1], "attention": "cbam"},
+        {"name": "plain", "widths": [8], "convolutions": [1], "norm": False, "pooling": "average"},
+        {"name": "residual", "widths": [8], "blocks": 1, "attention": "cbam", "squeeze_from": 0},
+        {"name": "timm", "backbone": "resnet10t", "size": 64},
+        {"name": "timm", "backbone": "vit_tiny_patch16_224", "size": 32, "dense": []},
+    ],
+    ids=["plain cbam", "plain", "residual cbam", "timm resnet", "timm vit"],
+)
+def test_every_kind_of_network_is_exported(
+    model: dict[str, Any],
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
+    tmp_path: Path,
+) -> None:
+    recipe = make_recipe(model=model, epochs=1, data={"scaling": "unit"})
+    train(recipe, faces, tmp_path / "run", device="cpu")
+
+    done = export(tmp_path / "run")
+
+    assert max(done.parity.values()) < 1e-4
+    ours = evaluate(done.path, faces, "PublicTest").metrics
+    theirs = evaluate(tmp_path / "run", faces, "PublicTest").metrics
+    assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
+
+
+def test_where_weights_lay_stays_at_home(trained: Path, tmp_path: Path) -> None:
+    content = torch.load(trained / "best.ckpt", weights_only=True)
+    card = json.loads(content["mien"])
+    card["recipe"]["initial"] = "/home/somebody/runs/first"
+    torch.save({**content, "mien": json.dumps(card)}, tmp_path / "best.ckpt")
+
+    done = export(tmp_path / "best.ckpt")
+
+    assert done.metadata.recipe["initial"] == "first"
 
 
 def test_the_file_carries_its_facts(

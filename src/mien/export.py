@@ -18,6 +18,7 @@ from mien.evaluation.evaluate import file_sha256
 from mien.metadata import ModelMetadata
 from mien.preprocess import FACE_SIZE, FER2013_CROP
 from mien.training.checkpoint import Checkpoint, load_checkpoint
+from mien.training.recipe import Recipe
 
 #: Batches that parity is checked at; the network is traced at neither.
 PARITY_BATCHES: Final = (1, 64)
@@ -96,10 +97,19 @@ def describe(checkpoint: Checkpoint) -> ModelMetadata:
         colour="gray",
         crop=FER2013_CROP,
         version=mien.__version__,
-        recipe=checkpoint.recipe.to_dict(),
+        recipe=_without_paths(checkpoint.recipe),
         data={**checkpoint.data, "epoch": checkpoint.epoch},
         metrics=metrics,
     )
+
+
+def _without_paths(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as plain types, with files by their names only."""
+    values = recipe.to_dict()
+    values["initial"] = Path(recipe.initial).name
+    if "weights" in values["model"]:
+        values["model"]["weights"] = Path(values["model"]["weights"]).name
+    return values
 
 
 def _write_onnx(network: nn.Module, metadata: ModelMetadata, path: Path) -> None:
