@@ -59,13 +59,13 @@ class TrainingDynamics:
             f"the training faces and {100 * self.val_accuracy:.1f} % of the validation faces, "
             f"a gap of {self.gap_points:.1f} points"
         )
-        if self.loss_rise > 0:
+        if self.loss_rise >= 0.005:
             loss = (
                 f"validation loss ended {100 * self.loss_rise:.0f} % above its lowest, "
                 f"of epoch {self.lowest_loss_epoch}"
             )
         else:
-            loss = "validation loss ended at its lowest"
+            loss = "validation loss ended where it was lowest"
         opening = "The model overfits" if self.overfits else "No overfitting to speak of"
         if self.still_improving and not self.overfits:
             loss += ". The best epoch is the last, so longer training may gain more"

@@ -20,6 +20,8 @@ class TrainingFacts:
     Attributes:
         minutes: Time of all epochs; None where the run did not end.
         varied: Whether training faces were augmented; training accuracy is measured on those.
+        refine_from: The first epoch, from 1, whose training faces were flipped at most; None
+            where no epoch's were.
         label_smoothing: Part of the label that was spread over the other classes; it raises the
             training loss.
         history: One mapping of :data:`KEPT` an epoch, in order, at least one.
@@ -27,6 +29,7 @@ class TrainingFacts:
 
     minutes: float | None
     varied: bool
+    refine_from: int | None
     label_smoothing: float
     history: tuple[Mapping[str, float], ...]
 
@@ -36,16 +39,22 @@ class TrainingFacts:
         return training_dynamics(self.history)
 
     def caveat(self) -> str:
-        """Return a sentence on what the training figures are measured on; empty if on the same."""
-        causes = ["on varied (augmented) faces"] if self.varied else []
-        causes += ["against smoothed labels"] if self.label_smoothing else []
-        if not causes:
-            return ""
-        return (
-            f"Training figures are measured during the epoch {' and '.join(causes)}, which is "
-            f"harder than reading plain faces: the curves are not on one scale, and on plain "
-            f"training faces the gap would be larger."
-        )
+        """Return what the training figures are measured on; empty where on the same as others."""
+        sentences = []
+        if self.varied:
+            end = ""
+            if self.refine_from is not None:
+                end = f" (from epoch {self.refine_from} on, on faces flipped at most)"
+            sentences.append(
+                f"Training figures are measured during the epoch on varied, that is augmented, "
+                f"faces{end}. Those are harder to read: on plain training faces the gap is larger."
+            )
+        if self.label_smoothing:
+            sentences.append(
+                "Training loss is against smoothed labels, which keep it up: it is not on the "
+                "scale of the validation loss."
+            )
+        return " ".join(sentences)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as plain JSON types, the epochs as columns."""
@@ -58,6 +67,7 @@ class TrainingFacts:
             "val_loss_rise": dynamics.loss_rise,
             "overfits": dynamics.overfits,
             "varied": self.varied,
+            "refine_from": self.refine_from,
             "label_smoothing": self.label_smoothing,
             "history": {name: [round(row[name], 6) for row in self.history] for name in KEPT},
         }
@@ -66,10 +76,11 @@ class TrainingFacts:
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainingFacts":
         """Read what :meth:`to_dict` wrote."""
         columns = [[float(number) for number in values["history"][name]] for name in KEPT]
-        minutes = values["minutes"]
+        minutes, refine_from = values["minutes"], values["refine_from"]
         return cls(
             minutes=None if minutes is None else float(minutes),
             varied=bool(values["varied"]),
+            refine_from=None if refine_from is None else int(refine_from),
             label_smoothing=float(values["label_smoothing"]),
             history=tuple(dict(zip(KEPT, row, strict=True)) for row in zip(*columns, strict=True)),
         )
@@ -91,9 +102,11 @@ def read_training_facts(run: Path) -> TrainingFacts | None:
     if not rows:
         return None
     recipe = load_recipe(run / "recipe.toml")
+    refine_from = recipe.epochs - recipe.refine_epochs + 1
     return TrainingFacts(
         minutes=_minutes(run / "run.json"),
         varied=recipe.augment != AugmentConfig(),
+        refine_from=max(1, refine_from) if refine_from <= len(rows) else None,
         label_smoothing=recipe.label_smoothing,
         history=tuple({name: row[name] for name in KEPT} for row in rows),
     )

@@ -36,7 +36,8 @@ def write_comparison_page(path: str | Path, comparison: Comparison) -> None:
         title=f"{count} model{'s' if count > 1 else ''} compared",
         lead=f"All measured on the same {first.count:,} faces of {first.split}.",
         comparison=comparison,
-        header=[measure.name for measure in MEASURES],
+        models=list(zip(comparison.names, model_colours(count), strict=True)),
+        margin=first.metrics.accuracy_margin,
         rows=_rows(comparison),
         threads=sorted({e.latency.threads for e in comparison.evaluations if e.latency}),
         accuracy_chart=figure_uri(_accuracy_chart(comparison)),
@@ -61,24 +62,16 @@ def write_comparison_page(path: str | Path, comparison: Comparison) -> None:
 
 
 def _rows(comparison: Comparison) -> list[dict[str, Any]]:
-    best = [comparison.best(measure) for measure in MEASURES]
+    """Return a row a figure with a cell a model."""
     return [
         {
-            "name": name,
-            "colour": colour,
+            "name": measure.name,
             "cells": [
-                {"text": measure.text(evaluation), "best": i in winners}
-                for measure, winners in zip(MEASURES, best, strict=True)
+                {"text": measure.text(evaluation), "best": i in comparison.best(measure)}
+                for i, evaluation in enumerate(comparison.evaluations)
             ],
         }
-        for i, (name, evaluation, colour) in enumerate(
-            zip(
-                comparison.names,
-                comparison.evaluations,
-                model_colours(len(comparison.names)),
-                strict=True,
-            )
-        )
+        for measure in MEASURES
     ]
 
 

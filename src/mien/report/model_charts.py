@@ -148,14 +148,17 @@ def cost_chart(
         label: What the cost is.
         colours: One a model.
     """
+    from matplotlib.ticker import LogLocator  # noqa: PLC0415 - slow to import
+
     figure, axes = _chart(height=3.2)
     for (name, (cost, accuracy)), colour in zip(points.items(), colours, strict=True):
         axes.plot(cost, accuracy, "o", ms=9, color=colour, label=name)
     axes.set_xscale("log")
     axes.margins(0.25)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: _minor_label(value))
-    axes.tick_params(axis="x", which="minor", labelsize=7)
+    axes.xaxis.set_major_formatter(lambda value, _: _tick_label(value))
+    # The 2s and 5s between powers of ten: the whole axis may lie between two of those.
+    axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axes.xaxis.set_minor_formatter(lambda value, _: _tick_label(value))
     axes.set(xlabel=label, ylabel="accuracy, %")
     _finish(axes)
     _legend(figure, len(points))
@@ -179,7 +182,7 @@ def _finish(axes: "Axes", *, grid: Literal["x", "both"] = "both") -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_LINE)
-    axes.tick_params(color=_LINE, labelsize=8)
+    axes.tick_params(which="both", color=_LINE, labelsize=8)
 
 
 def _legend(figure: "Figure", entries: int) -> None:
@@ -194,7 +197,8 @@ def _cell_text(value: Any, kind: str) -> str:
     return f"{value:+.1f}" if abs(value) >= 0.05 else "0"
 
 
-def _minor_label(value: float) -> str:
-    """Label the 2s and 5s between powers of ten, where an axis spans no more than one."""
-    leading = f"{value:e}"[0]
-    return f"{value:g}" if leading in "25" else ""
+def _tick_label(value: float) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:g} {unit}"
+    return f"{value:g}"
