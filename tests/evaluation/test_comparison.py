@@ -47,9 +47,12 @@ def test_differences_are_those_of_the_rates(happy: Path, angry: Path) -> None:
 def test_the_best_is_the_higher_or_the_lower_and_ties_share(happy: Path, angry: Path) -> None:
     change(angry, accuracy=0.99, parameters=10**9)
     comparison = compare([happy, angry, happy])
+    change(happy, accuracy=0.990001)
+    alike = compare([happy, angry])
 
     assert comparison.best(ACCURACY) == {1}
     assert comparison.best(PARAMETERS) == {0, 2}
+    assert alike.best(ACCURACY) == frozenset(), "both read 99.00 %"
     (epochs,) = [measure for measure in MEASURES if measure.name == "epochs"]
     assert comparison.best(epochs) == frozenset()
     assert epochs.text(comparison.evaluations[0]) == "–"

@@ -54,13 +54,17 @@ class Comparison:
         return self.evaluations[0].metrics.classes
 
     def best(self, measure: Measure) -> frozenset[int]:
-        """Return which evaluations are best by a measure; none where there is nothing to win."""
+        """Return which evaluations are best by a measure; none where there is nothing to win.
+
+        Values that are written alike are alike: of two that read 2.84 M neither is the better.
+        """
         values = [measure.read(evaluation) for evaluation in self.evaluations]
         known = [value for value in values if value is not None]
-        if measure.better is None or len(set(known)) < 2:
+        if measure.better is None or len({measure.write(value) for value in known}) < 2:
             return frozenset()
-        best = max(known) if measure.better == "higher" else min(known)
-        return frozenset(i for i, value in enumerate(values) if value == best)
+        best = measure.write(max(known) if measure.better == "higher" else min(known))
+        written = [measure.text(evaluation) for evaluation in self.evaluations]
+        return frozenset(i for i, text in enumerate(written) if text == best)
 
     def confusion_difference(self, index: int) -> npt.NDArray[np.float64]:
         """Return ``(C, C)`` confusion rates of one less the first's, in percentage points."""
