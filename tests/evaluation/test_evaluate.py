@@ -70,6 +70,7 @@ def test_flipped_views_are_averaged_and_kept_apart(trained: Path, faces: Express
     assert flip.file_name == "flip-evaluation-PublicTest.json"
     assert single.probabilities is not None
     assert other.probabilities is not None
+    assert flip.probabilities is not None
     mean = (single.probabilities + other.probabilities) / 2
     np.testing.assert_allclose(flip.probabilities, mean, atol=1e-5)
 

@@ -42,13 +42,13 @@ def test_a_difference_is_blue_where_it_is_for_the_better() -> None:
     change = np.array([[5.0, -5.0], [5.0, -5.0]])
     (image,) = confusion_chart(change, CLASSES, kind="difference").axes[0].images
 
-    assert image.get_array().tolist() == [[5, 5], [-5, -5]]
+    assert np.asarray(image.get_array()).tolist() == [[5, 5], [-5, -5]]
 
 
 def test_accuracy_curves_are_percent() -> None:
     figure = curves_chart({"a": ROWS, "b": ROWS[:1]}, quantity="accuracy", colours=["k", "b"])
 
-    assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [
+    assert [np.asarray(line.get_ydata()).tolist() for line in figure.axes[0].lines] == [
         [50, 50, 50],
         [40, 40, 40],
         [50],

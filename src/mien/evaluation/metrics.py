@@ -88,7 +88,9 @@ class ClassificationMetrics:
         """Return ``(C, C)`` shares of each class's images, rows sum to 1; 0 without images."""
         counts = np.array(self.confusion, np.float64)
         totals = counts.sum(axis=1, keepdims=True)
-        return np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+        rates = np.zeros_like(counts)
+        np.divide(counts, totals, out=rates, where=totals > 0)
+        return rates
 
 
 def classification_metrics(
