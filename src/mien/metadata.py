@@ -7,15 +7,21 @@ Written by :mod:`mien.export` and read by :mod:`mien.analysis.classifier`, both 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from mien.errors import ModelError
 
-#: A run's checkpoint of its best epoch, which stands for the run.
+#: A run's checkpoint of its best epoch, which stands for the run; see :func:`model_file`.
 BEST = "best.ckpt"
 
 #: Version of this schema; a reader refuses a file of a newer one.
 SCHEMA = 1
+
+
+def model_file(model: str | Path) -> Path:
+    """Return the file that stands for a model: of a run's folder, its best checkpoint."""
+    return Path(model) / BEST if Path(model).is_dir() else Path(model)
 
 
 @dataclass(frozen=True, kw_only=True)

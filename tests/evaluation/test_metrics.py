@@ -2,7 +2,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mien.evaluation import classification_metrics
+from mien.evaluation import ClassificationMetrics, classification_metrics
 from mien.evaluation.metrics import confusion_matrix, cross_entropy
 
 CLASSES = ("a", "b", "c")
@@ -44,6 +44,26 @@ def test_large_logits_do_not_overflow() -> None:
 
 def test_confusion_has_a_row_for_every_class() -> None:
     assert confusion_matrix(np.array([0]), np.array([2]), 4).shape == (4, 4)
+
+
+def test_figures_survive_a_dict() -> None:
+    m = classification_metrics(logits_for(READ), LABELS, CLASSES)
+
+    assert ClassificationMetrics.from_dict(m.to_dict()) == m
+
+
+def test_rates_are_shares_of_rows_and_of_nothing_none() -> None:
+    m = classification_metrics(logits_for(np.array([0, 1])), np.array([0, 0]), CLASSES)
+
+    assert m.confusion_rates().tolist() == [[0.5, 0.5, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_the_margin_shrinks_with_the_root_of_the_images() -> None:
+    few = classification_metrics(logits_for(READ), LABELS, CLASSES)
+    many = classification_metrics(logits_for(np.tile(READ, 4)), np.tile(LABELS, 4), CLASSES)
+
+    assert few.accuracy_margin == pytest.approx(1.96 * np.sqrt(2 / 3 * 1 / 3 / 6))
+    assert many.accuracy_margin == pytest.approx(few.accuracy_margin / 2)
 
 
 def test_shapes_that_do_not_fit_are_told() -> None:

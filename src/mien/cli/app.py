@@ -8,6 +8,7 @@ import typer
 
 import mien
 from mien.cli.analyze import analyze
+from mien.cli.compare import compare
 from mien.cli.data import app as data_app
 from mien.cli.errors import USER_ERROR
 from mien.cli.evaluate import evaluate
@@ -44,6 +45,7 @@ app.command()(analyze)
 app.command()(train)
 app.command("fine-tune")(fine_tune)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(export)
 app.add_typer(data_app, name="data", help="Fetch, read and check data sets.")
 

@@ -1,4 +1,4 @@
-"""``mien evaluate``: a model's figures on a split."""
+"""``mien evaluate``: figures of a model, or of an ensemble, on a split."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A run's folder, a checkpoint, or an ONNX file.")],
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL...",
+            help="A run's folder, a checkpoint, or an ONNX file; several are an ensemble.",
+        ),
+    ],
     data: Annotated[
         Path | None,
         typer.Option(help="What to measure on.  [default: $MIEN_FER2013]"),
@@ -24,41 +30,87 @@ def evaluate(
     split: Annotated[
         Literal["Training", "PublicTest", "PrivateTest"], typer.Option(help="What to measure on.")
     ] = "PublicTest",
+    tta: Annotated[
+        Literal["flip"] | None,
+        typer.Option(help="Average each face with its mirror image, for twice the time."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the figures to this JSON file as well."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write a page with charts and sample faces to this HTML file."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Measure accuracy, per-class figures and the confusion matrix, single view.
+    """Measure accuracy, per-class figures, the confusion matrix, size and speed.
 
-    A run's folder also keeps them, as evaluation-SPLIT.json; an export carries them along.
+    A run's folder also keeps them, as evaluation-SPLIT.json (with --tta flip as
+    flip-evaluation-SPLIT.json); 'mien compare' reads them and an export carries them along.
 
-    Example: mien evaluate runs/mien-s-20261120-233000 --data fer2013.csv
+    Example: mien evaluate runs/mien-s-20261120-233000 --data fer2013.csv --report report.html
     """
     with require_extra("train"):
         from mien.evaluation import evaluate as measure  # noqa: PLC0415
+        from mien.report.evaluation import write_evaluation_page  # noqa: PLC0415
 
-        evaluation = measure(model, open_dataset(data), split)
+        dataset = open_dataset(data)
+        evaluation = measure(models, dataset, split, tta=tta)
+        for path in _json_files(evaluation, models, output):
+            evaluation.write(path)
+        if report is not None:
+            write_evaluation_page(report, evaluation, dataset)
     if as_json:
         typer.echo(json.dumps(evaluation.to_dict(), indent=2))
     else:
         _print_tables(evaluation)
-    if model.is_dir():
-        evaluation.write(model / f"evaluation-{split}.json")
+    if report is not None:
+        typer.echo(f"report: {report}", err=True)
+
+
+def _json_files(evaluation: "Evaluation", models: list[Path], output: Path | None) -> list[Path]:
+    """Return where the figures go: an ensemble's into no run's folder, since it is of none."""
+    files = [models[0] / evaluation.file_name] if len(models) == 1 and models[0].is_dir() else []
+    return files if output is None else [*files, output]
 
 
 def _print_tables(evaluation: "Evaluation") -> None:
     from rich.console import Console  # noqa: PLC0415
 
     console = Console()
-    console.print(_headline(evaluation), highlight=False, soft_wrap=True)
+    for line in (_headline(evaluation), _cost(evaluation)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(_per_class(evaluation))
     console.print(_confusion(evaluation))
+    if evaluation.training:
+        verdict = evaluation.training.dynamics.verdict()
+        console.print(verdict, highlight=False, markup=False, soft_wrap=True)
 
 
 def _headline(evaluation: "Evaluation") -> str:
     m = evaluation.metrics
+    view = "single view" if evaluation.view == "single" else f"{evaluation.view} views averaged"
     return (
-        f"{evaluation.model} on {evaluation.split}, {evaluation.count} images, single view: "
+        f"{evaluation.model} on {evaluation.split}, {evaluation.count} images, {view}: "
         f"accuracy {100 * m.accuracy:.2f} %, macro-F1 {m.macro_f1:.3f}, loss {m.loss:.3f}"
     )
+
+
+def _cost(evaluation: "Evaluation") -> str:
+    from mien.evaluation.measures import FILE_MB, MULTIPLY_ADDS, PARAMETERS  # noqa: PLC0415
+
+    parts = [
+        f"{PARAMETERS.text(evaluation)} parameters",
+        f"{MULTIPLY_ADDS.text(evaluation)} multiply-adds",
+        f"{FILE_MB.text(evaluation)} MB",
+    ]
+    if latency := evaluation.latency:
+        parts.append(
+            f"{latency.batch_1_ms:.2f} ms a face ({latency.batch_64_ms:.2f} ms in batches of 64, "
+            f"threads: {latency.threads})"
+        )
+    return ", ".join(parts)
 
 
 def _per_class(evaluation: "Evaluation") -> "Table":

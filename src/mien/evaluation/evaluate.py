@@ -1,44 +1,96 @@
-"""Evaluate a run, a checkpoint or an ONNX file on one split, single view, as it is."""
+"""Evaluate runs, checkpoints and ONNX files on one split, one model or several as an ensemble."""
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 import mien
+from mien.analysis.classifier import softmax
 from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
-from mien.errors import DataError
+from mien.errors import CheckpointError, DataError
+from mien.evaluation.latency import Latency, measure_latency
 from mien.evaluation.metrics import ClassificationMetrics, classification_metrics
-from mien.metadata import BEST
-
-#: Faces a batch; larger was not faster on two cores.
-BATCH = 256
+from mien.evaluation.predictor import (
+    EnsemblePredictor,
+    MirrorPredictor,
+    Predictor,
+    open_predictor,
+)
+from mien.evaluation.training_facts import TrainingFacts, read_training_facts
+from mien.metadata import model_file
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """One model measured on one split.
+class Member:
+    """One model of those measured.
 
     Attributes:
-        model: Name of the file or run that was measured.
+        model: Name of the file or run.
         model_sha256: Digest of the very file, since a run's best checkpoint may change.
-        split: The split's name.
-        fingerprint: sha256 of the data.
-        count: Images measured.
-        metrics: The figures.
     """
 
     model: str
     model_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """One model, or several as one, measured on one split.
+
+    Attributes:
+        members: The models; more than one are an ensemble.
+        split: The split's name.
+        fingerprint: sha256 of the data.
+        count: Images measured.
+        metrics: The figures.
+        view: ``single``: each face as it is; ``flip``: averaged with its mirror image.
+        version: Version of the package that measured.
+        parameters: Numbers that were learned; None where not known.
+        multiply_adds: Multiply-adds for one face, views and members together; None if unknown.
+        file_bytes: Size of the files together; None where not known.
+        latency: Time a face; None where it was not measured.
+        training: How the model was trained; None where no single run tells.
+        probabilities: ``(N, C)`` float32 in the split's order; None in one read from a file.
+    """
+
+    members: tuple[Member, ...]
     split: str
     fingerprint: str
     count: int
     metrics: ClassificationMetrics
+    view: str = "single"
+    version: str = mien.__version__
+    parameters: int | None = None
+    multiply_adds: int | None = None
+    file_bytes: int | None = None
+    latency: Latency | None = None
+    training: TrainingFacts | None = None
+    probabilities: npt.NDArray[np.float32] | None = field(default=None, repr=False)
+
+    @property
+    def model(self) -> str:
+        """The model's name, or those of all members."""
+        return " + ".join(member.model for member in self.members)
+
+    @property
+    def model_sha256(self) -> str:
+        """Digest of the model's file; of an ensemble, the digest of its members' digests."""
+        if len(self.members) == 1:
+            return self.members[0].model_sha256
+        digests = "".join(member.model_sha256 for member in self.members)
+        return hashlib.sha256(digests.encode("ascii")).hexdigest()
+
+    @property
+    def file_name(self) -> str:
+        """The name that a run's folder keeps it under; see :func:`evaluation_file_name`."""
+        return evaluation_file_name(self.split, view=self.view)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain JSON types."""
@@ -48,10 +100,42 @@ class Evaluation:
             "split": self.split,
             "data": self.fingerprint,
             "count": self.count,
-            "view": "single",
-            "version": mien.__version__,
+            "view": self.view,
+            "version": self.version,
             **self.metrics.to_dict(),
+            "parameters": self.parameters,
+            "multiply_adds": self.multiply_adds,
+            "file_bytes": self.file_bytes,
+            "latency": self.latency.to_dict() if self.latency else None,
+            "members": [asdict(member) for member in self.members],
+            "training": self.training.to_dict() if self.training else None,
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Evaluation":
+        """Read what :meth:`to_dict` wrote; what older versions did not write is None.
+
+        Raises:
+            KeyError: A figure is missing.
+            TypeError: A figure is of another kind.
+            ValueError: A figure is not a number.
+        """
+        alone = [{"model": values["model"], "model_sha256": values["model_sha256"]}]
+        latency, training = values.get("latency"), values.get("training")
+        return cls(
+            members=tuple(Member(**member) for member in values.get("members", alone)),
+            split=values["split"],
+            fingerprint=values["data"],
+            count=int(values["count"]),
+            metrics=ClassificationMetrics.from_dict(values),
+            view=values["view"],
+            version=values["version"],
+            parameters=values.get("parameters"),
+            multiply_adds=values.get("multiply_adds"),
+            file_bytes=values.get("file_bytes"),
+            latency=Latency.from_dict(latency) if latency else None,
+            training=TrainingFacts.from_dict(training) if training else None,
+        )
 
     def write(self, path: Path) -> None:
         """Write the evaluation as JSON."""
@@ -59,39 +143,84 @@ class Evaluation:
             temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n", "utf-8")
 
 
-def evaluate(model: str | Path, dataset: ExpressionDataset, split: str) -> Evaluation:
-    """Measure a model on one split.
+def evaluate(
+    model: str | Path | Sequence[str | Path],
+    dataset: ExpressionDataset,
+    split: str,
+    *,
+    tta: Literal["flip"] | None = None,
+) -> Evaluation:
+    """Measure a model, or several as an ensemble, on one split.
 
     Args:
-        model: A run's folder, a checkpoint, or an ONNX file.
+        model: A run's folder, a checkpoint, or an ONNX file. Several are an ensemble: their
+            probabilities are averaged.
         dataset: Holds the split.
         split: ``Training``, ``PublicTest`` or ``PrivateTest``.
+        tta: Test-time augmentation: ``flip`` averages the probabilities of each face and of its
+            mirror image, for twice the time.
 
     Raises:
-        DataError: The split has no images, or its classes are not the model's.
+        DataError: The split has no images, or its classes are not the model's, or the models of
+            an ensemble differ in theirs.
         CheckpointError: The run or checkpoint cannot be used.
         ModelError: The ONNX file cannot be used.
+        ValueError: There is no model, or no such augmentation.
     """
+    models = [model] if isinstance(model, str | Path) else list(model)
+    if not models:
+        raise ValueError("no model to evaluate")
     part = dataset.split(split)
     if not len(part):
         raise DataError(f"the data has no {split} images, only {', '.join(dataset.splits)}")
-    file = model_file(model)
-    logits, classes = _logits(file, part.images)
+    predictor = _combine([open_predictor(one) for one in models], tta=tta)
+    classes = predictor.classes
     if classes != dataset.classes:
         raise DataError(f"the model knows {', '.join(classes)}; the data {', '.join(part.classes)}")
+    logits = predictor.logits(part.images)
+    run = Path(models[0])
     return Evaluation(
-        model=Path(model).name,
-        model_sha256=file_sha256(file),
+        members=tuple(
+            Member(model=Path(one).name, model_sha256=file_sha256(model_file(one)))
+            for one in models
+        ),
         split=split,
         fingerprint=dataset.fingerprint,
         count=len(part),
         metrics=classification_metrics(logits, part.labels, classes),
+        view=tta or "single",
+        parameters=predictor.parameters,
+        multiply_adds=predictor.multiply_adds,
+        file_bytes=predictor.file_bytes,
+        latency=measure_latency(predictor, part.images),
+        training=read_training_facts(run) if len(models) == 1 and run.is_dir() else None,
+        probabilities=softmax(logits),
     )
 
 
-def model_file(model: str | Path) -> Path:
-    """Return the file that stands for a model: of a run's folder, its best checkpoint."""
-    return Path(model) / BEST if Path(model).is_dir() else Path(model)
+def evaluation_file_name(split: str, *, view: str = "single") -> str:
+    """Return the name that a run's folder keeps an evaluation under.
+
+    ``evaluation-SPLIT.json`` is the plain figure that comparisons and exports read; other views
+    have their name in front and never take its place.
+    """
+    prefix = "" if view == "single" else f"{view}-"
+    return f"{prefix}evaluation-{split}.json"
+
+
+def read_evaluation(path: str | Path) -> Evaluation:
+    """Read an evaluation that :meth:`Evaluation.write` wrote, or an older version's.
+
+    Raises:
+        CheckpointError: It is missing, or not an evaluation.
+    """
+    path = Path(path)
+    try:
+        return Evaluation.from_dict(json.loads(path.read_text("utf-8")))
+    except OSError as error:
+        raise CheckpointError(f"{path}: no evaluation can be read: {error.strerror}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: not an evaluation of mien: {error!r}") from error
 
 
 def file_sha256(file: Path) -> str:
@@ -100,34 +229,8 @@ def file_sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _logits(
-    model: Path, images: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
-    """Return ``(N, C)`` logits and the class names."""
-    if model.suffix == ".onnx":
-        from mien.analysis.classifier import ExpressionClassifier  # noqa: PLC0415
-
-        classifier = ExpressionClassifier(model)
-        probabilities = classifier.classify(images)
-        return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), classifier.classes
-    return _checkpoint_logits(model, images)
-
-
-def _checkpoint_logits(
-    model: Path, images: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
-    import torch  # noqa: PLC0415 - an ONNX file is measured without it
-
-    from mien.preprocess import standardise  # noqa: PLC0415
-    from mien.training.checkpoint import load_checkpoint  # noqa: PLC0415
-
-    checkpoint = load_checkpoint(model)
-    network = checkpoint.build_network().to(memory_format=torch.channels_last)
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(images), BATCH):
-            faces = standardise(
-                images[start : start + BATCH], mean=checkpoint.mean, std=checkpoint.std
-            )
-            parts.append(network(torch.from_numpy(faces)).numpy())
-    return np.concatenate(parts), checkpoint.classes
+def _combine(predictors: list[Predictor], *, tta: str | None) -> Predictor:
+    if tta not in (None, "flip"):
+        raise ValueError(f"unknown test-time augmentation {tta!r}: expected 'flip'")
+    predictor = predictors[0] if len(predictors) == 1 else EnsemblePredictor(predictors)
+    return MirrorPredictor(predictor) if tta else predictor

@@ -1,5 +1,7 @@
 """Figures of a classifier from its logits, in NumPy."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +35,14 @@ class ClassificationMetrics:
     support: tuple[int, ...]
     confusion: tuple[tuple[int, ...], ...]
 
+    @property
+    def accuracy_margin(self) -> float:
+        """Half the width of accuracy's 95 % interval, 0 to 1: what chance in the images makes.
+
+        The normal approximation; two models on the same images differ by chance in less.
+        """
+        return 1.96 * math.sqrt(self.accuracy * (1 - self.accuracy) / sum(self.support))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain JSON types."""
         per_class = {
@@ -48,6 +58,39 @@ class ClassificationMetrics:
             "per_class": per_class,
             "confusion": [list(row) for row in self.confusion],
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ClassificationMetrics":
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            KeyError: A figure is missing.
+            TypeError: A figure is of another kind.
+            ValueError: A figure is not a number, or the confusion matrix is not square.
+        """
+        per_class = values["per_class"]
+        confusion = tuple(tuple(int(n) for n in row) for row in values["confusion"])
+        if {len(row) for row in confusion} != {len(confusion)} or len(confusion) != len(per_class):
+            raise ValueError(f"a confusion matrix that is not that of {len(per_class)} classes")
+        return cls(
+            classes=tuple(per_class),
+            accuracy=float(values["accuracy"]),
+            loss=float(values["loss"]),
+            macro_f1=float(values["macro_f1"]),
+            precision=tuple(float(figures["precision"]) for figures in per_class.values()),
+            recall=tuple(float(figures["recall"]) for figures in per_class.values()),
+            f1=tuple(float(figures["f1"]) for figures in per_class.values()),
+            support=tuple(int(figures["support"]) for figures in per_class.values()),
+            confusion=confusion,
+        )
+
+    def confusion_rates(self) -> npt.NDArray[np.float64]:
+        """Return ``(C, C)`` shares of each class's images, rows sum to 1; 0 without images."""
+        counts = np.array(self.confusion, np.float64)
+        totals = counts.sum(axis=1, keepdims=True)
+        rates = np.zeros_like(counts)
+        np.divide(counts, totals, out=rates, where=totals > 0)
+        return rates
 
 
 def classification_metrics(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import CheckpointError, RecipeError
-from mien.metadata import BEST
+from mien.metadata import BEST, model_file
 from mien.models import build_model
 from mien.training.recipe import Recipe, recipe_from_dict
 
@@ -74,9 +74,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         CheckpointError: Missing, damaged, not mien's, or unsafe.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / BEST
+    path = model_file(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; a run folder holds {BEST}")
     content = read_checkpoint(path)

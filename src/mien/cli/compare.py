@@ -1,0 +1,74 @@
+"""``mien compare``: measured models side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mien.cli.errors import require_extra
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mien.evaluation import Comparison
+
+
+def compare(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN|JSON...",
+            help="Run folders measured by 'mien evaluate', or JSON files it wrote.",
+        ),
+    ],
+    split: Annotated[
+        Literal["Training", "PublicTest", "PrivateTest"],
+        typer.Option(help="Whose figures to read from run folders."),
+    ] = "PublicTest",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The HTML page with all charts.")
+    ] = Path("comparison.html"),
+) -> None:
+    """Compare measured models: figures, curves, confusions, speed and size.
+
+    All must have been measured on the same split of the same data.
+
+    Example: mien compare runs/mien-s runs/vgg --output comparison.html
+    """
+    with require_extra("train"):
+        from mien.evaluation import compare as read_all  # noqa: PLC0415
+        from mien.report.comparison import write_comparison_page  # noqa: PLC0415
+
+        comparison = read_all(sources, split)
+        write_comparison_page(output, comparison)
+    _print_table(comparison)
+    typer.echo(f"page: {output}", err=True)
+
+
+def _print_table(comparison: "Comparison") -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    first = comparison.evaluations[0]
+    console = Console()
+    console.print(f"{first.split}, {first.count} images", highlight=False)
+    console.print(_table(comparison))
+
+
+def _table(comparison: "Comparison") -> "Table":
+    """Return a table of figures by models: that way round, four models fit into 80 columns."""
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    from mien.evaluation.measures import MEASURES  # noqa: PLC0415
+
+    table = Table("")
+    for name in comparison.names:
+        table.add_column(escape(name), justify="right", overflow="fold")
+    for measure in MEASURES:
+        best = comparison.best(measure)
+        texts = [measure.text(evaluation) for evaluation in comparison.evaluations]
+        table.add_row(
+            measure.name,
+            *(f"[bold]{text}[/bold]" if i in best else text for i, text in enumerate(texts)),
+        )
+    return table

@@ -1,0 +1,74 @@
+"""How long a predictor takes for a face, alone and in a batch."""
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.evaluation.predictor import Predictor
+
+BATCH: Final = 64
+
+#: A batch size is timed until either is reached, but at least :data:`_LEAST_REPEATS` times.
+_MOST_REPEATS: Final = 25
+_MOST_SECONDS: Final = 1.0
+_LEAST_REPEATS: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Medians of the time from grey faces to logits, on the processor.
+
+    Attributes:
+        batch_1_ms: Milliseconds for one face on its own.
+        batch_64_ms: Milliseconds a face in a batch of 64.
+        threads: Processor threads.
+    """
+
+    batch_1_ms: float
+    batch_64_ms: float
+    threads: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the times as plain JSON types."""
+        return {**asdict(self), "statistic": "p50"}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Latency":
+        """Read what :meth:`to_dict` wrote."""
+        return cls(
+            batch_1_ms=float(values["batch_1_ms"]),
+            batch_64_ms=float(values["batch_64_ms"]),
+            threads=int(values["threads"]),
+        )
+
+
+def measure_latency(predictor: Predictor, images: npt.NDArray[np.uint8]) -> Latency:
+    """Time a predictor for about two seconds at most, or three batches of a slow one.
+
+    Args:
+        predictor: The model.
+        images: ``(N, 48, 48)`` faces to time it on, repeated where there are too few.
+    """
+    batch = np.resize(images, (BATCH, *images.shape[1:]))
+    return Latency(
+        batch_1_ms=_median_ms(predictor, batch[:1]),
+        batch_64_ms=_median_ms(predictor, batch) / BATCH,
+        threads=predictor.threads,
+    )
+
+
+def _median_ms(predictor: Predictor, images: npt.NDArray[np.uint8]) -> float:
+    predictor.logits(images)  # the first call also sets up what the others reuse
+    times: list[float] = []
+    while len(times) < _LEAST_REPEATS or (
+        len(times) < _MOST_REPEATS and sum(times) < _MOST_SECONDS
+    ):
+        started = time.perf_counter()
+        predictor.logits(images)
+        times.append(time.perf_counter() - started)
+    return 1000 * statistics.median(times)

@@ -1,0 +1,67 @@
+"""Counting an ONNX graph: what it holds and what it computes, without running it."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import onnx
+
+#: Operators that multiply by learned weights → which of their inputs the weights are; the
+#: quantised ones too.
+_WEIGHT_INPUT: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "Conv": 1,
+        "ConvInteger": 1,
+        "QLinearConv": 3,
+        "Gemm": 1,
+        "QGemm": 3,
+        "MatMul": 1,
+        "MatMulInteger": 1,
+        "QLinearMatMul": 3,
+    }
+)
+
+
+def count_operations(file: Path) -> tuple[int, int | None]:
+    """Return a model's parameters and its multiply-adds for one face.
+
+    Parameters are all stored floating-point and 8-bit numbers, so batch normalisation's running
+    statistics count too, unless the export folded them into the weights. Multiply-adds are those
+    of convolutions and dense layers, as :func:`mien.models.count_multiply_adds` counts them; None
+    where the graph does not tell a shape.
+    """
+    import onnx  # noqa: PLC0415
+
+    model = onnx.load(file)
+    numbers = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+    numbers |= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+    held = model.graph.initializer
+    parameters = sum(math.prod(t.dims) for t in held if t.data_type in numbers)
+    return parameters, _multiply_adds(onnx.shape_inference.infer_shapes(model))
+
+
+def _multiply_adds(model: "onnx.ModelProto") -> int | None:
+    graph = model.graph
+    shapes: dict[str, tuple[int, ...]] = {t.name: tuple(t.dims) for t in graph.initializer}
+    for value in (*graph.value_info, *graph.input, *graph.output):
+        # The batch, of free size, is dimension 0 and left out of the count as 1.
+        shapes[value.name] = tuple(d.dim_value or 1 for d in value.type.tensor_type.shape.dim)
+    total = 0
+    for node in graph.node:
+        if node.op_type in _WEIGHT_INPUT:
+            weight = shapes.get(node.input[_WEIGHT_INPUT[node.op_type]])
+            output = shapes.get(node.output[0])
+            if weight is None or output is None:
+                return None
+            total += math.prod(weight) * _positions(node.op_type, output)
+    return total
+
+
+def _positions(operator: str, output: tuple[int, ...]) -> int:
+    """Return how often the weights are gone through for one face."""
+    if "Conv" in operator:
+        return math.prod(output[2:])
+    return math.prod(output[1:-1])

@@ -1,0 +1,182 @@
+"""Predictors: whatever turns faces into logits, behind one small protocol.
+
+A new kind of model is an implementation of :class:`Predictor` and a line in :func:`open_predictor`.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.analysis.classifier import ExpressionClassifier, softmax
+from mien.errors import DataError
+from mien.metadata import model_file
+from mien.preprocess import FACE_SIZE, standardise
+
+
+class Predictor(Protocol):
+    """A model that can be measured; what is not known of it is None.
+
+    Attributes:
+        classes: Class names in the order of the logits.
+        parameters: Numbers that were learned.
+        multiply_adds: Multiply-adds of convolutions and dense layers for one face.
+        file_bytes: Size of its file.
+        threads: Processor threads it computes with.
+    """
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...  # noqa: D102 - described above
+
+    @property
+    def parameters(self) -> int | None: ...  # noqa: D102
+
+    @property
+    def multiply_adds(self) -> int | None: ...  # noqa: D102
+
+    @property
+    def file_bytes(self) -> int | None: ...  # noqa: D102
+
+    @property
+    def threads(self) -> int: ...  # noqa: D102
+
+    def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
+        ...
+
+
+def open_predictor(model: str | Path) -> Predictor:
+    """Open a run's folder, a checkpoint or an ONNX file.
+
+    Raises:
+        CheckpointError: The run or checkpoint cannot be used.
+        ModelError: The ONNX file cannot be used.
+    """
+    file = model_file(model)
+    if file.suffix == ".onnx":
+        return OnnxPredictor(file)
+    return CheckpointPredictor(file)
+
+
+class CheckpointPredictor:
+    """A checkpoint, run by torch on the processor."""
+
+    def __init__(self, file: Path) -> None:
+        import torch  # noqa: PLC0415 - an ONNX file is measured without it
+
+        from mien.models import count_multiply_adds, count_parameters  # noqa: PLC0415
+        from mien.training.checkpoint import load_checkpoint  # noqa: PLC0415
+
+        checkpoint = load_checkpoint(file)
+        network = checkpoint.build_network()
+        self.classes = checkpoint.classes
+        self.parameters = count_parameters(network)
+        self.multiply_adds = count_multiply_adds(network, FACE_SIZE)
+        self.file_bytes = file.stat().st_size
+        self.threads: int = torch.get_num_threads()
+        self._network = network.to(memory_format=torch.channels_last)
+        self._standard = {"mean": checkpoint.mean, "std": checkpoint.std}
+
+    def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
+        import torch  # noqa: PLC0415
+
+        from mien.training.module import EVALUATION_BATCH  # noqa: PLC0415
+
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(images), EVALUATION_BATCH):
+                faces = standardise(images[start : start + EVALUATION_BATCH], **self._standard)
+                parts.append(self._network(torch.from_numpy(faces)).numpy())
+        return np.concatenate(parts)
+
+
+class OnnxPredictor:
+    """An exported model, run as :func:`mien.analyze` runs it."""
+
+    def __init__(self, file: Path) -> None:
+        from mien.evaluation.onnx_graph import count_operations  # noqa: PLC0415
+
+        self.threads = _cores()
+        self._classifier = ExpressionClassifier(file, batch_size=64, threads=self.threads)
+        self.classes = self._classifier.classes
+        self.parameters, self.multiply_adds = count_operations(file)
+        self.file_bytes = file.stat().st_size
+
+    def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, up to a constant each."""
+        return _log(self._classifier.classify(images))
+
+
+class MirrorPredictor:
+    """A predictor that is asked twice, for the face and for its mirror image.
+
+    Its probabilities are the mean of the two; it takes twice the multiply-adds.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self.classes = predictor.classes
+        self.parameters = predictor.parameters
+        self.multiply_adds = _sum([predictor.multiply_adds, predictor.multiply_adds])
+        self.file_bytes = predictor.file_bytes
+        self.threads = predictor.threads
+
+    def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return ``(N, C)`` logarithms of the mean probabilities."""
+        mirrored = np.ascontiguousarray(images[:, :, ::-1])
+        return _log_mean([self._predictor.logits(faces) for faces in (images, mirrored)])
+
+
+class EnsemblePredictor:
+    """Several predictors as one, whose probabilities are the mean of theirs.
+
+    Args:
+        predictors: At least one.
+
+    Raises:
+        DataError: They do not know the same classes in the same order.
+    """
+
+    def __init__(self, predictors: Sequence[Predictor]) -> None:
+        self._predictors = tuple(predictors)
+        self.classes = self._predictors[0].classes
+        for other in self._predictors[1:]:
+            if other.classes != self.classes:
+                raise DataError(
+                    f"the models of an ensemble must know the same classes: one knows "
+                    f"{', '.join(self.classes)}, another {', '.join(other.classes)}"
+                )
+        self.parameters = _sum([p.parameters for p in self._predictors])
+        self.multiply_adds = _sum([p.multiply_adds for p in self._predictors])
+        self.file_bytes = _sum([p.file_bytes for p in self._predictors])
+        self.threads = max(p.threads for p in self._predictors)
+
+    def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return ``(N, C)`` logarithms of the mean probabilities."""
+        return _log_mean([predictor.logits(images) for predictor in self._predictors])
+
+
+def _log_mean(logits: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    return _log(np.mean([softmax(part) for part in logits], axis=0, dtype=np.float32))
+
+
+def _log(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    logarithms: npt.NDArray[Any] = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    return logarithms
+
+
+def _sum(values: Sequence[int | None]) -> int | None:
+    """Return the sum, or None where a part of it is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _cores() -> int:
+    """Return the processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,121 @@
+"""The training behind an evaluation: what a run's folder tells of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mien.errors import CheckpointError
+from mien.evaluation.dynamics import TrainingDynamics, training_dynamics
+
+#: What of an epoch an evaluation keeps, so that curves can be compared without the run's folder.
+KEPT: Final = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFacts:
+    """How the measured model was trained.
+
+    Attributes:
+        minutes: Time of all epochs; None where the run did not end.
+        varied: Whether training faces were augmented; training accuracy is measured on those.
+        refine_from: The first epoch, from 1, whose training faces were flipped at most; None
+            where no epoch's were.
+        label_smoothing: Part of the label that was spread over the other classes; it raises the
+            training loss.
+        history: One mapping of :data:`KEPT` an epoch, in order, at least one.
+    """
+
+    minutes: float | None
+    varied: bool
+    refine_from: int | None
+    label_smoothing: float
+    history: tuple[Mapping[str, float], ...]
+
+    @property
+    def dynamics(self) -> TrainingDynamics:
+        """What the epochs tell."""
+        return training_dynamics(self.history)
+
+    def caveat(self) -> str:
+        """Return what the training figures are measured on; empty where on the same as others."""
+        sentences = []
+        if self.varied:
+            end = ""
+            if self.refine_from is not None:
+                end = f" (from epoch {self.refine_from} on, on faces flipped at most)"
+            sentences.append(
+                f"Training figures are measured during the epoch on varied, that is augmented, "
+                f"faces{end}. Those are harder to read: on plain training faces the gap is larger."
+            )
+        if self.label_smoothing:
+            sentences.append(
+                "Training loss is against smoothed labels, which keep it up: it is not on the "
+                "scale of the validation loss."
+            )
+        return " ".join(sentences)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as plain JSON types, the epochs as columns."""
+        dynamics = self.dynamics
+        return {
+            "epochs": dynamics.epochs,
+            "best_epoch": dynamics.best_epoch,
+            "minutes": self.minutes,
+            "train_val_gap_points": dynamics.gap_points,
+            "val_loss_rise": dynamics.loss_rise,
+            "overfits": dynamics.overfits,
+            "varied": self.varied,
+            "refine_from": self.refine_from,
+            "label_smoothing": self.label_smoothing,
+            "history": {name: [round(row[name], 6) for row in self.history] for name in KEPT},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingFacts":
+        """Read what :meth:`to_dict` wrote."""
+        columns = [[float(number) for number in values["history"][name]] for name in KEPT]
+        minutes, refine_from = values["minutes"], values["refine_from"]
+        return cls(
+            minutes=None if minutes is None else float(minutes),
+            varied=bool(values["varied"]),
+            refine_from=None if refine_from is None else int(refine_from),
+            label_smoothing=float(values["label_smoothing"]),
+            history=tuple(dict(zip(KEPT, row, strict=True)) for row in zip(*columns, strict=True)),
+        )
+
+
+def read_training_facts(run: Path) -> TrainingFacts | None:
+    """Read a run's epochs, recipe and duration; None where the folder has no epochs.
+
+    Raises:
+        CheckpointError: A file of the run is damaged.
+        RecipeError: The run's recipe is.
+    """
+    from mien.training.history import METRICS, History  # noqa: PLC0415 - brings torch
+    from mien.training.recipe import AugmentConfig, load_recipe  # noqa: PLC0415
+
+    if not (run / METRICS).is_file():
+        return None
+    rows = History(run, keep=True).rows
+    if not rows:
+        return None
+    recipe = load_recipe(run / "recipe.toml")
+    refine_from = recipe.epochs - recipe.refine_epochs + 1
+    return TrainingFacts(
+        minutes=_minutes(run / "run.json"),
+        varied=recipe.augment != AugmentConfig(),
+        refine_from=max(1, refine_from) if refine_from <= len(rows) else None,
+        label_smoothing=recipe.label_smoothing,
+        history=tuple({name: row[name] for name in KEPT} for row in rows),
+    )
+
+
+def _minutes(summary: Path) -> float | None:
+    if not summary.is_file():
+        return None
+    try:
+        return float(json.loads(summary.read_text("utf-8"))["minutes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{summary}: not the summary of a run: {error!r}") from error

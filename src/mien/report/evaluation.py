@@ -1,0 +1,114 @@
+"""The evaluation report: one model on one split as a page."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from mien.data.dataset import ExpressionDataset
+from mien.evaluation.evaluate import Evaluation
+from mien.evaluation.measures import MEASURES
+from mien.evaluation.samples import Sample, surest_samples
+from mien.report.model_charts import confusion_chart, curves_chart, model_colours
+from mien.report.page import figure_uri, picture_uri, write_page
+
+#: Faces of each kind shown for a class; a row on a desktop.
+_EACH: Final = 5
+
+
+def write_evaluation_page(
+    path: str | Path, evaluation: Evaluation, dataset: ExpressionDataset
+) -> None:
+    """Write an evaluation as one self-contained HTML page.
+
+    Args:
+        path: The file; replaced whole or not at all.
+        evaluation: Fresh from :func:`mien.evaluate`, with its probabilities.
+        dataset: What was measured on; the sample faces are taken from it.
+
+    Raises:
+        ValueError: The evaluation was read from a file, or is of other data.
+    """
+    if evaluation.probabilities is None:
+        raise ValueError("an evaluation read from a file has no probabilities: evaluate again")
+    if evaluation.fingerprint != dataset.fingerprint:
+        raise ValueError("the evaluation is of other data than that given for its samples")
+    metrics = evaluation.metrics
+    write_page(
+        Path(path),
+        "evaluation.html",
+        title=evaluation.model,
+        lead=f"Measured on {evaluation.count:,} faces of {evaluation.split}.",
+        evaluation=evaluation,
+        metrics=metrics,
+        view=_VIEWS.get(evaluation.view, evaluation.view),
+        tiles=[(m.name, m.text(evaluation)) for m in MEASURES if m.read(evaluation) is not None],
+        counts_chart=figure_uri(
+            confusion_chart(np.array(metrics.confusion), metrics.classes, kind="counts")
+        ),
+        rates_chart=figure_uri(
+            confusion_chart(metrics.confusion_rates(), metrics.classes, kind="rates")
+        ),
+        mistakes=_mistakes(evaluation),
+        training=_training(evaluation),
+        samples=_samples(evaluation, dataset.split(evaluation.split)),
+    )
+
+
+_VIEWS: Final = {
+    "single": "single view: each face as it is",
+    "flip": "flip: probabilities averaged over each face and its mirror image",
+}
+
+
+def _mistakes(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return the three most frequent confusions, by their share of the true class."""
+    metrics = evaluation.metrics
+    rates = metrics.confusion_rates()
+    np.fill_diagonal(rates, 0)
+    order = np.argsort(-rates, axis=None, kind="stable")[:3]
+    return [
+        {"label": metrics.classes[i], "read_as": metrics.classes[j], "rate": float(rates[i, j])}
+        for i, j in (np.unravel_index(flat, rates.shape) for flat in order)
+        if rates[i, j] > 0
+    ]
+
+
+def _training(evaluation: Evaluation) -> dict[str, Any] | None:
+    training = evaluation.training
+    if training is None:
+        return None
+    histories = {evaluation.model: training.history}
+    return {
+        "overfits": training.dynamics.overfits,
+        "verdict": training.dynamics.verdict(),
+        "caveat": training.caveat(),
+        "charts": [
+            (
+                quantity,
+                figure_uri(curves_chart(histories, quantity=quantity, colours=model_colours(1))),
+            )
+            for quantity in ("accuracy", "loss")
+        ],
+    }
+
+
+def _samples(evaluation: Evaluation, part: ExpressionDataset) -> list[dict[str, Any]]:
+    assert evaluation.probabilities is not None
+    found = surest_samples(evaluation.probabilities, part.labels, each=_EACH)
+
+    def draw(samples: tuple[Sample, ...]) -> list[dict[str, Any]]:
+        return [
+            {
+                "picture": picture_uri(part.images[sample.index]),
+                "name": str(part.names[sample.index]),
+                "read_as": part.classes[sample.prediction],
+                "confidence": sample.confidence,
+            }
+            for sample in samples
+        ]
+
+    return [
+        {"label": label, "right": draw(of_class.right), "wrong": draw(of_class.wrong)}
+        for label, of_class in zip(part.classes, found, strict=True)
+    ]

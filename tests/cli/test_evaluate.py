@@ -1,0 +1,80 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mien.cli.app import app
+from mien.data import save_dataset
+from mien.data.dataset import ExpressionDataset
+from mien.errors import DataError
+from mien.export import export
+
+
+@pytest.fixture
+def data(faces: ExpressionDataset, tmp_path: Path) -> Path:
+    path = tmp_path / "faces.npz"
+    save_dataset(faces, path)
+    return path
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def evaluate(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_a_flipped_view_leaves_the_plain_figures_alone(data: Path, run: Path) -> None:
+    evaluate(run, "--data", data)
+    before = (run / "evaluation-PublicTest.json").read_bytes()
+
+    shown = evaluate(run, "--data", data, "--tta", "flip")
+
+    assert "flip views averaged" in shown
+    assert (run / "evaluation-PublicTest.json").read_bytes() == before
+    assert json.loads((run / "flip-evaluation-PublicTest.json").read_text())["view"] == "flip"
+    assert export(run).metadata.metrics["PublicTest"]["view"] == "single"
+
+
+def test_an_ensemble_goes_into_no_runs_folder(
+    data: Path, run: Path, tmp_path: Path, write_model: Callable[..., Path]
+) -> None:
+    other = write_model(tmp_path / "happy.onnx", finds="happy")
+    before = sorted(run.iterdir())
+
+    shown = evaluate(run, other, "--data", data, "--json", "--output", tmp_path / "both.json")
+
+    assert sorted(run.iterdir()) == before
+    values = json.loads(shown)
+    assert values == json.loads((tmp_path / "both.json").read_text())
+    assert [member["model"] for member in values["members"]] == ["run", "happy.onnx"]
+
+
+def test_a_report_is_written_where_it_is_wanted(data: Path, run: Path, tmp_path: Path) -> None:
+    shown = evaluate(run, "--data", data, "--report", tmp_path / "report.html")
+
+    assert "multiply-adds" in shown
+    assert "ms a face" in shown
+    assert "a gap of" in shown
+    assert "<h2>Confusion</h2>" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_nothing_is_written_where_nothing_can_be_measured(data: Path, run: Path) -> None:
+    shutil.rmtree(run)
+    run.mkdir()
+    result = CliRunner().invoke(app, ["evaluate", str(run), "--data", str(data)])
+    assert result.exit_code
+    assert not list(run.iterdir())
+
+    assert CliRunner().invoke(app, ["evaluate", "--data", str(data)]).exit_code == 2
+    wrong = CliRunner().invoke(app, ["evaluate", str(run), "--data", str(data), "--tta", "spin"])
+    assert wrong.exit_code == 2
+    nowhere = CliRunner().invoke(app, ["evaluate", str(run), "--data", str(run / "none.npz")])
+    assert isinstance(nowhere.exception, DataError)

@@ -1,0 +1,146 @@
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mien.data.dataset import ExpressionDataset
+from mien.errors import CheckpointError, DataError
+from mien.evaluation import Evaluation, compare, evaluate
+from mien.evaluation.measures import ACCURACY, MEASURES, PARAMETERS
+from mien.metadata import BEST
+
+
+@pytest.fixture
+def happy(tmp_path: Path, faces: ExpressionDataset, write_model: Callable[..., Path]) -> Path:
+    """An evaluation of a model that always finds happy."""
+    model = write_model(tmp_path / "happy.onnx", finds="happy")
+    path = tmp_path / "happy.json"
+    evaluate(model, faces, "PublicTest").write(path)
+    return path
+
+
+@pytest.fixture
+def angry(tmp_path: Path, faces: ExpressionDataset, write_model: Callable[..., Path]) -> Path:
+    model = write_model(tmp_path / "angry.onnx", finds="angry")
+    path = tmp_path / "angry.json"
+    evaluate(model, faces, "PublicTest").write(path)
+    return path
+
+
+def change(path: Path, **values: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_differences_are_those_of_the_rates(happy: Path, angry: Path) -> None:
+    comparison = compare([happy, angry])
+
+    difference = comparison.confusion_difference(1)
+    assert comparison.names == ("happy.onnx", "angry.onnx")
+    assert (difference[:, comparison.classes.index("angry")] == 100).all()
+    assert (difference[:, comparison.classes.index("happy")] == -100).all()
+    assert (comparison.confusion_difference(0) == 0).all()
+
+
+def test_the_best_is_the_higher_or_the_lower_and_ties_share(happy: Path, angry: Path) -> None:
+    change(angry, accuracy=0.99, parameters=10**9)
+    comparison = compare([happy, angry, happy])
+    change(happy, accuracy=0.990001)
+    alike = compare([happy, angry])
+
+    assert comparison.best(ACCURACY) == {1}
+    assert comparison.best(PARAMETERS) == {0, 2}
+    assert alike.best(ACCURACY) == frozenset(), "both read 99.00 %"
+    (epochs,) = [measure for measure in MEASURES if measure.name == "epochs"]
+    assert comparison.best(epochs) == frozenset()
+    assert epochs.text(comparison.evaluations[0]) == "–"
+
+
+def test_models_of_one_name_are_told_apart(happy: Path) -> None:
+    first, second = compare([happy, happy.parent / ".." / happy.parent.name / happy.name]).names
+
+    assert first != second
+    assert first.startswith("happy.onnx")
+
+
+def test_run_folders_are_read_by_split(
+    trained: Path, faces: ExpressionDataset, happy: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"run 'mien evaluate .*run --split .* first"):
+        compare([run, happy])
+
+    evaluation = evaluate(run, faces, "PublicTest")
+    evaluation.write(run / evaluation.file_name)
+
+    read = compare([run, happy]).evaluations[0]
+    assert read.to_dict() == {**evaluation.to_dict(), "training": read.to_dict()["training"]}
+    assert read.training is not None
+    with (run / BEST).open("ab") as file:
+        file.write(b"trained on")
+    with pytest.raises(CheckpointError, match=r"of an earlier best\.ckpt"):
+        compare([run, happy])
+
+
+@pytest.mark.parametrize(
+    ("values", "told"), [({"split": "PrivateTest"}, "split"), ({"data": "0" * 64}, "data")]
+)
+def test_figures_of_other_faces_are_not_compared(
+    happy: Path, angry: Path, values: dict[str, str], told: str
+) -> None:
+    change(angry, **values)
+
+    with pytest.raises(DataError, match=f"their {told} differ"):
+        compare([happy, angry])
+
+
+def test_other_classes_are_not_compared(happy: Path, angry: Path) -> None:
+    figures = json.loads(angry.read_text())["per_class"]
+    change(angry, per_class={name.upper(): values for name, values in figures.items()})
+
+    with pytest.raises(DataError, match="their classes differ"):
+        compare([happy, angry])
+
+
+def test_an_older_versions_file_is_read(happy: Path) -> None:
+    values = json.loads(happy.read_text())
+    for name in ("parameters", "multiply_adds", "file_bytes", "latency", "members", "training"):
+        del values[name]
+
+    evaluation = Evaluation.from_dict(values)
+
+    assert evaluation.model == "happy.onnx"
+    assert evaluation.model_sha256 == values["model_sha256"]
+    assert PARAMETERS.text(evaluation) == "–"
+
+
+def test_damage_is_told(happy: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no evaluation can be read"):
+        compare([tmp_path / "none.json"])
+    for damage in ({"confusion": [[1]]}, {"accuracy": None}, {"latency": {"threads": 1}}):
+        change(happy, **damage)
+        with pytest.raises(CheckpointError, match=r"happy\.json: not an evaluation"):
+            compare([happy])
+    for text in ("[]", "{", '{"model": 1}'):
+        happy.write_text(text)
+        with pytest.raises(CheckpointError, match=r"happy\.json: not an evaluation"):
+            compare([happy])
+    with pytest.raises(ValueError, match="nothing"):
+        compare([])
+
+
+def test_members_of_an_ensemble_are_named(
+    happy: Path, angry: Path, faces: ExpressionDataset
+) -> None:
+    models = [happy.with_suffix(".onnx"), angry.with_suffix(".onnx")]
+    one, other = (evaluate(model, faces, "PublicTest") for model in models)
+
+    both = evaluate(models, faces, "PublicTest")
+
+    assert both.model == "happy.onnx + angry.onnx"
+    assert both.members == (*one.members, *other.members)
+    assert both.model_sha256 not in {one.model_sha256, other.model_sha256}
+    swapped = replace(both, members=both.members[::-1])
+    assert swapped.model_sha256 != both.model_sha256

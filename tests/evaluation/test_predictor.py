@@ -1,0 +1,101 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.analysis.classifier import softmax
+from mien.data.dataset import ExpressionDataset
+from mien.errors import CheckpointError, DataError, ModelError
+from mien.evaluation.onnx_graph import count_operations
+from mien.evaluation.predictor import EnsemblePredictor, MirrorPredictor, open_predictor
+from mien.export import export
+from mien.metadata import BEST, ModelMetadata
+
+
+def test_a_run_its_checkpoint_and_its_export_answer_alike(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    onnx_file = export(trained, tmp_path / "tiny.onnx").path
+    images = faces.images[:70]
+
+    run, checkpoint, onnx = (open_predictor(p) for p in (trained, trained / BEST, onnx_file))
+
+    assert run.classes == checkpoint.classes == onnx.classes == faces.classes
+    expected = softmax(run.logits(images))
+    np.testing.assert_array_equal(expected, softmax(checkpoint.logits(images)))
+    np.testing.assert_allclose(expected, softmax(onnx.logits(images)), atol=1e-4)
+    assert run.multiply_adds == onnx.multiply_adds, "counted from torch and from the graph"
+    assert run.file_bytes == (trained / BEST).stat().st_size
+    assert onnx.file_bytes == onnx_file.stat().st_size
+    assert onnx.parameters == pytest.approx(run.parameters, rel=0.05), "norms are folded in"
+
+
+def test_a_graph_is_counted_without_running_it(
+    tmp_path: Path, write_model: Callable[..., Path]
+) -> None:
+    model = write_model(tmp_path / "tiny.onnx")
+
+    assert count_operations(model) == (2304 * 7 + 7, 2304 * 7)
+
+
+def test_a_mirrored_face_is_read_like_the_face(
+    tmp_path: Path, write_model: Callable[..., Path], faces: ExpressionDataset
+) -> None:
+    single = open_predictor(write_model(tmp_path / "tiny.onnx"))
+    images, mirrored = faces.images[:9], np.ascontiguousarray(faces.images[:9, :, ::-1])
+    both = MirrorPredictor(single)
+
+    mean = (softmax(single.logits(images)) + softmax(single.logits(mirrored))) / 2
+    np.testing.assert_allclose(softmax(both.logits(images)), mean, atol=1e-6)
+    np.testing.assert_allclose(both.logits(images), both.logits(mirrored), atol=1e-6)
+    assert single.multiply_adds is not None
+    assert both.multiply_adds == 2 * single.multiply_adds
+    assert both.parameters == single.parameters
+
+
+def test_an_ensemble_is_the_mean_of_its_members(
+    tmp_path: Path, write_model: Callable[..., Path], faces: ExpressionDataset
+) -> None:
+    members = [
+        open_predictor(write_model(tmp_path / "random.onnx")),
+        open_predictor(write_model(tmp_path / "happy.onnx", finds="happy")),
+    ]
+    ensemble = EnsemblePredictor(members)
+
+    mean = np.mean([softmax(member.logits(faces.images)) for member in members], axis=0)
+    np.testing.assert_allclose(softmax(ensemble.logits(faces.images)), mean, atol=1e-6)
+    assert ensemble.parameters == 2 * (2304 * 7 + 7)
+    assert ensemble.file_bytes == sum(path.stat().st_size for path in tmp_path.glob("*.onnx"))
+
+
+def test_what_one_member_does_not_tell_the_ensemble_does_not(
+    tmp_path: Path, write_model: Callable[..., Path]
+) -> None:
+    known = open_predictor(write_model(tmp_path / "tiny.onnx"))
+    unknown = MirrorPredictor(known)
+    unknown.multiply_adds = None
+
+    assert EnsemblePredictor([known, unknown]).multiply_adds is None
+    assert MirrorPredictor(unknown).multiply_adds is None
+
+
+def test_members_must_know_the_same_classes(
+    tmp_path: Path, write_model: Callable[..., Path], model_facts: ModelMetadata
+) -> None:
+    other = replace(model_facts, classes=tuple(reversed(model_facts.classes))).to_strings()
+    paths = [
+        write_model(tmp_path / "a.onnx"),
+        write_model(tmp_path / "b.onnx", strings=other),
+    ]
+
+    with pytest.raises(DataError, match="same classes"):
+        EnsemblePredictor([open_predictor(path) for path in paths])
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        open_predictor(tmp_path)
+    with pytest.raises(ModelError, match="no model at"):
+        open_predictor(tmp_path / "none.onnx")
