@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 import mien
 from mien.cli.app import app
 
-COMMANDS = ("analyze", "train", "evaluate", "export", "data")
+COMMANDS = ("analyze", "train", "fine-tune", "evaluate", "compare", "export", "data")
 
 
 def run_mien(*arguments: str) -> "subprocess.CompletedProcess[str]":

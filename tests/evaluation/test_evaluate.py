@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from mien.errors import DataError
 from mien.evaluation import evaluate
 from mien.export import export
 from mien.metadata import BEST
+from mien.training import Recipe, train
 
 
 def test_run_and_export_give_the_same_figures(
@@ -102,3 +104,20 @@ def test_a_missing_split_or_other_classes_are_told(trained: Path, faces: Express
     renamed = replace(faces, classes=("a", "b", "c", "d", "e", "f", "g"))
     with pytest.raises(DataError, match="the model knows angry"):
         evaluate(trained, renamed, "PublicTest")
+
+
+def test_data_is_seen_as_the_model_was_trained_on_it(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = make_recipe(epochs=1, data={"classes": ["happy", "other=sad+angry"], "hold_out": 0.25})
+    alone = faces.split("Training")
+    result = train(recipe, alone, tmp_path / "run", device="cpu")
+
+    run = evaluate(tmp_path / "run", alone, "PublicTest")
+    exported = evaluate(export(tmp_path / "run").path, alone, "PublicTest")
+
+    assert run.metrics.classes == ("happy", "other")
+    assert run.metrics.accuracy == pytest.approx(result.best_accuracy)
+    assert exported.metrics.support == run.metrics.support == (8, 16)
+    assert run.faces is not None
+    assert len(run.faces) == run.count == 24

@@ -15,16 +15,16 @@ def measured(trained: Path, faces: ExpressionDataset) -> Evaluation:
     return evaluate(trained, faces, "PublicTest")
 
 
-def page_of(evaluation: Evaluation, faces: ExpressionDataset, folder: Path) -> str:
+def page_of(evaluation: Evaluation, folder: Path) -> str:
     path = folder / "pages" / "report.html"
-    write_evaluation_page(path, evaluation, faces)
+    write_evaluation_page(path, evaluation)
     return path.read_text("utf-8")
 
 
 def test_the_page_says_what_was_measured_and_needs_no_other_file(
-    measured: Evaluation, faces: ExpressionDataset, tmp_path: Path
+    measured: Evaluation, tmp_path: Path
 ) -> None:
-    page = page_of(measured, faces, tmp_path)
+    page = page_of(measured, tmp_path)
 
     assert f"{100 * measured.metrics.accuracy:.2f} %" in page
     for fact in (measured.model_sha256[:12], "PublicTest", "single view", measured.version):
@@ -35,21 +35,17 @@ def test_the_page_says_what_was_measured_and_needs_no_other_file(
         assert re.search(rf"<td>{name}</td>.*<td>{support}</td>", page)
 
 
-def test_training_is_shown_where_it_is_known(
-    measured: Evaluation, faces: ExpressionDataset, tmp_path: Path
-) -> None:
+def test_training_is_shown_where_it_is_known(measured: Evaluation, tmp_path: Path) -> None:
     assert measured.training is not None
-    assert measured.training.dynamics.verdict() in page_of(measured, faces, tmp_path)
+    assert measured.training.dynamics.verdict() in page_of(measured, tmp_path)
 
-    page = page_of(replace(measured, training=None), faces, tmp_path)
+    page = page_of(replace(measured, training=None), tmp_path)
 
     assert "<h2>Training</h2>" not in page
     assert 'alt="loss of training' not in page
 
 
-def test_overfitting_stands_out(
-    measured: Evaluation, faces: ExpressionDataset, tmp_path: Path
-) -> None:
+def test_overfitting_stands_out(measured: Evaluation, tmp_path: Path) -> None:
     assert measured.training is not None
     rows = [{**row, "train_accuracy": row["val_accuracy"]} for row in measured.training.history]
     level = replace(measured.training, history=tuple({**row, "val_loss": 1.0} for row in rows))
@@ -57,9 +53,9 @@ def test_overfitting_stands_out(
         level, history=tuple({**row, "train_accuracy": 1.0, "val_accuracy": 0.5} for row in rows)
     )
 
-    page = page_of(replace(measured, training=level), faces, tmp_path)
+    page = page_of(replace(measured, training=level), tmp_path)
     assert 'class="warning"' not in page
-    page = page_of(replace(measured, training=apart), faces, tmp_path)
+    page = page_of(replace(measured, training=apart), tmp_path)
     assert 'class="warning">The model overfits' in page
 
 
@@ -67,17 +63,14 @@ def test_names_in_the_data_cannot_break_the_page(
     trained: Path, faces: ExpressionDataset, tmp_path: Path
 ) -> None:
     run = shutil.copytree(trained, tmp_path / "<b>bold & co")
-    page = page_of(evaluate(run, faces, "PublicTest"), faces, tmp_path)
+    page = page_of(evaluate(run, faces, "PublicTest"), tmp_path)
 
     assert "<b>bold" not in page
     assert "&lt;b&gt;bold &amp; co" in page
 
 
-def test_an_evaluation_without_probabilities_or_of_other_data_is_refused(
-    measured: Evaluation, faces: ExpressionDataset, tmp_path: Path
-) -> None:
+def test_an_evaluation_read_from_a_file_is_refused(measured: Evaluation, tmp_path: Path) -> None:
     measured.write(tmp_path / "out.json")
+
     with pytest.raises(ValueError, match="evaluate again"):
-        page_of(read_evaluation(tmp_path / "out.json"), faces, tmp_path)
-    with pytest.raises(ValueError, match="other data"):
-        page_of(measured, replace(faces, fingerprint="other"), tmp_path)
+        page_of(read_evaluation(tmp_path / "out.json"), tmp_path)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mien.cli.data import open_dataset
+from mien.cli.data import OwnClassesOption, open_dataset
 from mien.cli.errors import require_extra
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def evaluate(
     split: Annotated[
         Literal["Training", "PublicTest", "PrivateTest"], typer.Option(help="What to measure on.")
     ] = "PublicTest",
+    own_classes: OwnClassesOption = False,
     tta: Annotated[
         Literal["flip"] | None,
         typer.Option(help="Average each face with its mirror image, for twice the time."),
@@ -55,12 +56,12 @@ def evaluate(
         from mien.evaluation import evaluate as measure  # noqa: PLC0415
         from mien.report.evaluation import write_evaluation_page  # noqa: PLC0415
 
-        dataset = open_dataset(data)
+        dataset = open_dataset(data, own_classes=own_classes)
         evaluation = measure(models, dataset, split, tta=tta)
         for path in _json_files(evaluation, models, output):
             evaluation.write(path)
         if report is not None:
-            write_evaluation_page(report, evaluation, dataset)
+            write_evaluation_page(report, evaluation)
     if as_json:
         typer.echo(json.dumps(evaluation.to_dict(), indent=2))
     else:

@@ -58,6 +58,8 @@ class Evaluation:
         latency: Time a face; None where it was not measured.
         training: How the model was trained; None where no single run tells.
         probabilities: ``(N, C)`` float32 in the split's order; None in one read from a file.
+        faces: The split as the model saw it, its classes merged where the recipe merges; None in
+            one read from a file.
     """
 
     members: tuple[Member, ...]
@@ -73,6 +75,7 @@ class Evaluation:
     latency: Latency | None = None
     training: TrainingFacts | None = None
     probabilities: npt.NDArray[np.float32] | None = field(default=None, repr=False)
+    faces: ExpressionDataset | None = field(default=None, repr=False)
 
     @property
     def model(self) -> str:
@@ -155,7 +158,8 @@ def evaluate(
     Args:
         model: A run's folder, a checkpoint, or an ONNX file. Several are an ensemble: their
             probabilities are averaged.
-        dataset: Holds the split.
+        dataset: Holds the split. Where the model was trained on merged classes or on a part held
+            out, that is done here as it was then.
         split: ``Training``, ``PublicTest`` or ``PrivateTest``.
         tta: Test-time augmentation: ``flip`` averages the probabilities of each face and of its
             mirror image, for twice the time.
@@ -170,12 +174,12 @@ def evaluate(
     models = [model] if isinstance(model, str | Path) else list(model)
     if not models:
         raise ValueError("no model to evaluate")
-    part = dataset.split(split)
+    predictor = _combine([open_predictor(one) for one in models], tta=tta)
+    part = _as_trained(predictor, dataset, split).split(split)
+    classes = predictor.classes
     if not len(part):
         raise DataError(f"the data has no {split} images, only {', '.join(dataset.splits)}")
-    predictor = _combine([open_predictor(one) for one in models], tta=tta)
-    classes = predictor.classes
-    if classes != dataset.classes:
+    if classes != part.classes:
         raise DataError(f"the model knows {', '.join(classes)}; the data {', '.join(part.classes)}")
     logits = predictor.logits(part.images)
     run = Path(models[0])
@@ -195,6 +199,7 @@ def evaluate(
         latency=measure_latency(predictor, part.images),
         training=read_training_facts(run) if len(models) == 1 and run.is_dir() else None,
         probabilities=softmax(logits),
+        faces=part,
     )
 
 
@@ -234,3 +239,16 @@ def _combine(predictors: list[Predictor], *, tta: str | None) -> Predictor:
         raise ValueError(f"unknown test-time augmentation {tta!r}: expected 'flip'")
     predictor = predictors[0] if len(predictors) == 1 else EnsemblePredictor(predictors)
     return MirrorPredictor(predictor) if tta else predictor
+
+
+def _as_trained(predictor: Predictor, dataset: ExpressionDataset, split: str) -> ExpressionDataset:
+    """Return the data set as the model's recipe prepares it, where that makes a difference."""
+    if dataset.classes == predictor.classes and split in dataset.splits:
+        return dataset
+    wanted: Mapping[str, Any] = predictor.recipe.get("data", {})
+    if not (wanted.get("classes") or wanted.get("hold_out")):
+        return dataset
+    from mien.training.recipe import recipe_from_dict  # noqa: PLC0415 - brings torch
+    from mien.training.splits import prepare_splits  # noqa: PLC0415
+
+    return prepare_splits(recipe_from_dict(predictor.recipe), dataset)

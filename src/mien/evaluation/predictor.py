@@ -4,7 +4,7 @@ A new kind of model is an implementation of :class:`Predictor` and a line in :fu
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ class Predictor(Protocol):
         multiply_adds: Multiply-adds of convolutions and dense layers for one face.
         file_bytes: Size of its file.
         threads: Processor threads it computes with.
+        recipe: The recipe it was trained by, as plain types; empty where not known.
     """
 
     @property
@@ -42,6 +43,9 @@ class Predictor(Protocol):
 
     @property
     def threads(self) -> int: ...  # noqa: D102
+
+    @property
+    def recipe(self) -> Mapping[str, Any]: ...  # noqa: D102
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
@@ -77,6 +81,7 @@ class CheckpointPredictor:
         self.multiply_adds = count_multiply_adds(network, FACE_SIZE)
         self.file_bytes = file.stat().st_size
         self.threads: int = torch.get_num_threads()
+        self.recipe: Mapping[str, Any] = checkpoint.recipe.to_dict()
         self._network = network.to(memory_format=torch.channels_last)
         self._standard = {"mean": checkpoint.mean, "std": checkpoint.std}
 
@@ -105,6 +110,7 @@ class OnnxPredictor:
         self.classes = self._classifier.classes
         self.parameters, self.multiply_adds = count_operations(file)
         self.file_bytes = file.stat().st_size
+        self.recipe: Mapping[str, Any] = self._classifier.metadata.recipe
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, up to a constant each."""
@@ -124,6 +130,7 @@ class MirrorPredictor:
         self.multiply_adds = _sum([predictor.multiply_adds, predictor.multiply_adds])
         self.file_bytes = predictor.file_bytes
         self.threads = predictor.threads
+        self.recipe = predictor.recipe
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logarithms of the mean probabilities."""
@@ -154,6 +161,7 @@ class EnsemblePredictor:
         self.multiply_adds = _sum([p.multiply_adds for p in self._predictors])
         self.file_bytes = _sum([p.file_bytes for p in self._predictors])
         self.threads = max(p.threads for p in self._predictors)
+        self.recipe = self._predictors[0].recipe
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logarithms of the mean probabilities."""

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from mien.data.dataset import ExpressionDataset
 from mien.evaluation.evaluate import Evaluation
@@ -16,23 +17,18 @@ from mien.report.page import figure_uri, picture_uri, write_page
 _EACH: Final = 5
 
 
-def write_evaluation_page(
-    path: str | Path, evaluation: Evaluation, dataset: ExpressionDataset
-) -> None:
+def write_evaluation_page(path: str | Path, evaluation: Evaluation) -> None:
     """Write an evaluation as one self-contained HTML page.
 
     Args:
         path: The file; replaced whole or not at all.
-        evaluation: Fresh from :func:`mien.evaluate`, with its probabilities.
-        dataset: What was measured on; the sample faces are taken from it.
+        evaluation: Fresh from :func:`mien.evaluate`, with its probabilities and faces.
 
     Raises:
-        ValueError: The evaluation was read from a file, or is of other data.
+        ValueError: The evaluation was read from a file.
     """
-    if evaluation.probabilities is None:
+    if evaluation.probabilities is None or evaluation.faces is None:
         raise ValueError("an evaluation read from a file has no probabilities: evaluate again")
-    if evaluation.fingerprint != dataset.fingerprint:
-        raise ValueError("the evaluation is of other data than that given for its samples")
     metrics = evaluation.metrics
     write_page(
         Path(path),
@@ -51,7 +47,7 @@ def write_evaluation_page(
         ),
         mistakes=_mistakes(evaluation),
         training=_training(evaluation),
-        samples=_samples(evaluation, dataset.split(evaluation.split)),
+        samples=_samples(evaluation.probabilities, evaluation.faces),
     )
 
 
@@ -93,9 +89,10 @@ def _training(evaluation: Evaluation) -> dict[str, Any] | None:
     }
 
 
-def _samples(evaluation: Evaluation, part: ExpressionDataset) -> list[dict[str, Any]]:
-    assert evaluation.probabilities is not None
-    found = surest_samples(evaluation.probabilities, part.labels, each=_EACH)
+def _samples(
+    probabilities: npt.NDArray[np.float32], part: ExpressionDataset
+) -> list[dict[str, Any]]:
+    found = surest_samples(probabilities, part.labels, each=_EACH)
 
     def draw(samples: tuple[Sample, ...]) -> list[dict[str, Any]]:
         return [
