@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,29 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
 
 def test_defaults_are_a_whole_recipe() -> None:
     assert recipe_from_dict({}) == Recipe()
+
+
+def test_every_key_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
+    documented = set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)?)\b", text))
+
+    for key, value in Recipe().to_dict().items():
+        if key in ("name", "model"):
+            continue
+        keys = value if isinstance(value, dict) else [key]
+        for inner in keys:
+            assert inner in documented, f"{key}: {inner}"
+
+
+def test_every_option_named_in_the_docs_is_one(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
+    table = text.partition("## Every key")[0]
+    settings = re.findall(r"`([a-z_]+\.[a-z_]+) = ([^`]+)`", table)
+    assert len(settings) > 15
+
+    for key, value in settings:
+        model = "timm" if key == "model.backbone" else "plain"
+        (tmp_path / "base.toml").write_text(
+            f'[data]\nscaling = "unit"\n[model]\nname = "{model}"\n'
+        )
+        load_recipe(tmp_path / "base.toml", [f"{key}={value}"])
