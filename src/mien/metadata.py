@@ -14,6 +14,9 @@ from mien.errors import ModelError
 #: A run's checkpoint of its best epoch, which stands for the run.
 BEST = "best.ckpt"
 
+#: A classical baseline's run has this file instead.
+CLASSICAL_FILE = "model.skops"
+
 #: Version of this schema; a reader refuses a file of a newer one.
 SCHEMA = 1
 

@@ -14,7 +14,7 @@ from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
 from mien.errors import DataError
 from mien.evaluation.metrics import ClassificationMetrics, classification_metrics
-from mien.metadata import BEST
+from mien.metadata import BEST, CLASSICAL_FILE
 
 #: Faces a batch; larger was not faster on two cores.
 BATCH = 256
@@ -90,8 +90,11 @@ def evaluate(model: str | Path, dataset: ExpressionDataset, split: str) -> Evalu
 
 
 def model_file(model: str | Path) -> Path:
-    """Return the file that stands for a model: of a run's folder, its best checkpoint."""
-    return Path(model) / BEST if Path(model).is_dir() else Path(model)
+    """Return the file that stands for a model: of a run's folder, its best checkpoint or model."""
+    path = Path(model)
+    if not path.is_dir():
+        return path
+    return path / CLASSICAL_FILE if (path / CLASSICAL_FILE).is_file() else path / BEST
 
 
 def file_sha256(file: Path) -> str:
@@ -110,6 +113,11 @@ def _logits(
         classifier = ExpressionClassifier(model)
         probabilities = classifier.classify(images)
         return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), classifier.classes
+    if model.suffix == ".skops":
+        from mien.training.classical import load_classical  # noqa: PLC0415
+
+        baseline = load_classical(model)
+        return baseline.logits(images), baseline.classes
     return _checkpoint_logits(model, images)
 
 
