@@ -82,8 +82,8 @@ class HogSvmConfig:
     """Histograms of oriented gradients, told apart by a support vector machine.
 
     The machine's scores are distances, not probabilities: they are divided by one temperature,
-    fitted on a tenth of the training faces that a first machine was not shown, so that the loss
-    means something. It changes no answer.
+    fitted on a tenth of the training faces, which a first machine on the others was not shown, so
+    that the loss means something. It changes no answer.
 
     An RBF kernel is approximated from some training faces (Nyström): the time of an exact one
     grows with the square of their number. Measured on 2,000 Training and 1,000 PublicTest faces:
@@ -166,13 +166,11 @@ class HogSvmConfig:
         if len(np.unique(labels)) < 2:
             raise DataError("all training faces are of one class, there is nothing to tell apart")
         features = self.describe(images)
-        shown, answers = features[None], labels[None]
+        temperature = self._temperature(features, labels, seed, len(classes))
         if self.mirrored:
-            shown = np.stack([features, self.describe(images[:, :, ::-1])])
-            answers = np.stack([labels, labels])
-        temperature = self._temperature(shown, answers, seed, len(classes))
-        pipeline = self._pipeline(len(labels), seed)
-        pipeline.fit(shown.reshape(-1, features.shape[1]), answers.ravel())
+            features = np.concatenate([features, self.describe(images[:, :, ::-1])])
+            labels = np.concatenate([labels, labels])
+        pipeline = self._pipeline(len(images), seed).fit(features, labels)
         return ClassicalModel(
             config=self, classes=classes, pipeline=pipeline, temperature=temperature
         )
@@ -191,29 +189,21 @@ class HogSvmConfig:
 
     def _temperature(
         self,
-        shown: npt.NDArray[np.float32],
-        answers: npt.NDArray[np.int64],
+        features: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
         seed: int,
         num_classes: int,
     ) -> float:
-        """Return the temperature of the least loss on faces held out.
-
-        Args:
-            shown: ``(V, N, D)`` features of V views of each face.
-            answers: ``(V, N)`` labels.
-            seed: Draws the faces held out.
-            num_classes: Number of classes.
-        """
-        order = np.random.default_rng(seed).permutation(answers.shape[1])
+        """Return the temperature of the least loss on a tenth of the faces, held out."""
+        order = np.random.default_rng(seed).permutation(len(labels))
         held_out, kept = np.split(order, [len(order) // 10])
-        if not len(held_out) or len(np.unique(answers[0, kept])) < 2:
+        if not len(held_out) or len(np.unique(labels[kept])) < 2:
             return 1.0  # too few faces to say
-        pipeline = self._pipeline(len(kept), seed)
-        pipeline.fit(shown[:, kept].reshape(-1, shown.shape[2]), answers[:, kept].ravel())
-        scores = self.scores(pipeline, shown[0, held_out])
+        pipeline = self._pipeline(len(kept), seed).fit(features[kept], labels[kept])
+        scores = self.scores(pipeline, features[held_out])
         logits = torch.from_numpy(_spread(scores, pipeline.classes_, num_classes))
-        labels = torch.from_numpy(answers[0, held_out])
-        losses = [F.cross_entropy(logits / t, labels).item() for t in _TEMPERATURES]
+        answers = torch.from_numpy(labels[held_out])
+        losses = [F.cross_entropy(logits / t, answers).item() for t in _TEMPERATURES]
         return float(_TEMPERATURES[np.argmin(losses)])
 
 
