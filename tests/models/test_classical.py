@@ -64,21 +64,16 @@ def test_a_class_without_training_faces_is_never_the_answer(
     assert accuracy(logits, some.split("PublicTest").labels) > 0.5
 
 
-def test_the_losses_of_a_machine_mean_something(faces: ExpressionDataset) -> None:
-    """Noise enough for half the answers to be wrong: distances alone would cost far more."""
-    rng = np.random.default_rng(0)
-    noisy = rng.normal(faces.images.astype(np.float64), 60).clip(0, 255).astype(np.uint8)
-    rough = replace(faces, images=noisy)
-    unseen = rough.split("PublicTest")
-
-    model = fit(HogSvmConfig(landmarks=50, C=100.0), rough.split("Training"))
+def test_the_temperature_makes_the_loss_mean_something(faces: ExpressionDataset) -> None:
+    unseen = faces.split("PublicTest")
+    model = fit(HogSvmConfig(landmarks=50), faces.split("Training"))
 
     def loss(temperature: float) -> float:
         logits = replace(model, temperature=temperature).logits(unseen.images)
         labels = torch.from_numpy(unseen.labels)
         return torch.nn.functional.cross_entropy(torch.from_numpy(logits), labels).item()
 
-    assert loss(model.temperature) < min(loss(model.temperature / 4), loss(model.temperature * 4))
+    assert loss(model.temperature) < loss(1.0) / 2, "distances alone are no logits"
 
 
 def test_votes_are_log_probabilities(faces: ExpressionDataset) -> None:

@@ -245,7 +245,7 @@ class PcaKnnConfig:
 
     def describe(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, 2304)`` grey levels, 0 to 1, of ``(N, 48, 48)`` faces."""
-        return images.reshape(len(images), -1).astype(np.float32) / 255
+        return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
 
     def scores(self, pipeline: Any, features: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """Return ``(N, K)`` log-probabilities."""
