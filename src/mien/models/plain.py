@@ -45,9 +45,7 @@ class PlainNetConfig:
     def __post_init__(self) -> None:
         most = FACE_SIZE.bit_length() - 1
         if not 1 <= len(self.widths) <= most or min(self.widths) < 1:
-            raise RecipeError(
-                f"model.widths: expected 1 to {most} numbers of channels, got {self.widths}"
-            )
+            raise RecipeError(f"model.widths: expected 1 to {most} numbers of channels, got {self.widths}")
         if len(self.convolutions) != len(self.widths) or min(self.convolutions) < 1:
             raise RecipeError(
                 f"model.convolutions: expected {len(self.widths)} numbers of 1 or more, one a "
