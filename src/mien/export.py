@@ -15,7 +15,7 @@ import mien
 from mien.cache import atomic_write
 from mien.errors import CheckpointError
 from mien.evaluation.evaluate import file_sha256
-from mien.metadata import ModelMetadata
+from mien.metadata import ModelMetadata, model_file
 from mien.preprocess import FACE_SIZE, FER2013_CROP
 from mien.training.checkpoint import Checkpoint, load_checkpoint
 from mien.training.recipe import Recipe
@@ -60,6 +60,11 @@ def export(run: str | Path, path: str | Path | None = None) -> Export:
     Raises:
         CheckpointError: The run cannot be used, or ONNX Runtime's answers differ from torch's.
     """
+    if model_file(run).suffix == ".skops":
+        raise CheckpointError(
+            f"{run}: a scikit-learn model cannot be exported to ONNX by mien; it is measured with "
+            f"'mien evaluate'"
+        )
     checkpoint = load_checkpoint(run)
     path = Path(path or checkpoint.path.with_name(f"{checkpoint.recipe.name}.onnx"))
     network = checkpoint.build_network()

@@ -15,13 +15,19 @@ from mien.errors import ModelError
 #: A run's checkpoint of its best epoch, which stands for the run; see :func:`model_file`.
 BEST = "best.ckpt"
 
+#: A classical baseline's run has this file instead.
+CLASSICAL_FILE = "model.skops"
+
 #: Version of this schema; a reader refuses a file of a newer one.
 SCHEMA = 1
 
 
 def model_file(model: str | Path) -> Path:
-    """Return the file that stands for a model: of a run's folder, its best checkpoint."""
-    return Path(model) / BEST if Path(model).is_dir() else Path(model)
+    """Return the file that stands for a model: of a run's folder, its best checkpoint or model."""
+    path = Path(model)
+    if not path.is_dir():
+        return path
+    return path / CLASSICAL_FILE if (path / CLASSICAL_FILE).is_file() else path / BEST
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,6 +67,28 @@ def test_train_evaluate_export_is_the_whole_way(data: Path, tmp_path: Path) -> N
     assert json.loads(again.stdout)["accuracy"] == pytest.approx(accuracy)
 
 
+def test_a_classical_baseline_goes_the_same_way(data: Path, tmp_path: Path) -> None:
+    run = CliRunner()
+    command = ["train", "pca-knn", "--data", str(data), "--set", "model.components=20"]
+    trained = run.invoke(app, command)
+    assert trained.exit_code == 0, trained.output
+    folder = trained.stdout.strip().splitlines()[-1]
+    assert folder.startswith("runs/pca-knn-")
+    assert "epoch   1/1" in trained.stderr
+    logged = json.loads((tmp_path / folder / "run.json").read_text())["best_accuracy"]
+
+    measured = run.invoke(app, ["evaluate", folder, "--data", str(data), "--json"])
+    assert json.loads(measured.stdout)["accuracy"] == pytest.approx(logged)
+    assert (tmp_path / folder / "evaluation-PublicTest.json").is_file()
+
+    resumed = run.invoke(app, [*command, "--resume"])
+    assert resumed.stdout.strip().splitlines()[-1] == folder
+
+    exported = run.invoke(app, ["export", folder])
+    assert isinstance(exported.exception, CheckpointError)
+    assert "cannot be exported to ONNX" in str(exported.exception)
+
+
 def test_evaluation_tables_are_for_people(data: Path, trained: Path) -> None:
     run = shutil.copytree(trained, "run")
     result = CliRunner().invoke(app, ["evaluate", str(run), "--data", str(data)])

@@ -14,6 +14,7 @@ from rich.progress import Progress as Bar
 from mien.cli.data import OwnClassesOption, VotesOption, open_dataset
 from mien.cli.errors import require_extra
 from mien.errors import CheckpointError
+from mien.metadata import CLASSICAL_FILE
 
 if TYPE_CHECKING:
     from mien.data import ExpressionDataset
@@ -146,7 +147,8 @@ def _run_folder(name: str, *, resume: bool) -> Path:
     """Return a fresh run's folder, or the newest one of the recipe to resume."""
     if not resume:
         return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    found = sorted(p.parent for p in Path("runs").glob(f"{name}-????????-??????/last.ckpt"))
+    folders = sorted(Path("runs").glob(f"{name}-????????-??????"))
+    found = [f for f in folders if (f / "last.ckpt").exists() or (f / CLASSICAL_FILE).exists()]
     if not found:
         raise CheckpointError(f"no run of {name} under runs/ to resume: name it with --output")
     return found[-1]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mien.analysis.classifier import ExpressionClassifier, softmax
 from mien.errors import DataError
-from mien.metadata import model_file
+from mien.metadata import CLASSICAL_FILE, model_file
 from mien.preprocess import FACE_SIZE, standardise
 
 
@@ -53,15 +53,17 @@ class Predictor(Protocol):
 
 
 def open_predictor(model: str | Path) -> Predictor:
-    """Open a run's folder, a checkpoint or an ONNX file.
+    """Open a run's folder, a checkpoint, a classical baseline or an ONNX file.
 
     Raises:
-        CheckpointError: The run or checkpoint cannot be used.
+        CheckpointError: The run, checkpoint or baseline cannot be used.
         ModelError: The ONNX file cannot be used.
     """
     file = model_file(model)
     if file.suffix == ".onnx":
         return OnnxPredictor(file)
+    if file.suffix == Path(CLASSICAL_FILE).suffix:
+        return ClassicalPredictor(file)
     return CheckpointPredictor(file)
 
 
@@ -115,6 +117,26 @@ class OnnxPredictor:
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, up to a constant each."""
         return _log(self._classifier.classify(images))
+
+
+class ClassicalPredictor:
+    """A classical baseline, run by scikit-learn."""
+
+    def __init__(self, file: Path) -> None:
+        from mien.training.classical import load_classical  # noqa: PLC0415 - brings torch
+
+        model, recipe = load_classical(file)
+        self.classes = model.classes
+        self.parameters = model.parameters
+        self.multiply_adds = None
+        self.file_bytes = file.stat().st_size
+        self.threads = _cores()
+        self.recipe: Mapping[str, Any] = recipe.to_dict()
+        self._model = model
+
+    def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
+        return self._model.logits(images)
 
 
 class MirrorPredictor:

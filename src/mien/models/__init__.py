@@ -1,5 +1,6 @@
-"""The networks: torch modules, found by name in one registry."""
+"""The models: torch networks and classical baselines, each found by name in a registry."""
 
+from mien.models.classical import CLASSICAL, ClassicalConfig, ClassicalModel
 from mien.models.registry import (
     MODELS,
     ModelConfig,
@@ -8,4 +9,13 @@ from mien.models.registry import (
     count_parameters,
 )
 
-__all__ = ["MODELS", "ModelConfig", "build_model", "count_multiply_adds", "count_parameters"]
+__all__ = [
+    "CLASSICAL",
+    "MODELS",
+    "ClassicalConfig",
+    "ClassicalModel",
+    "ModelConfig",
+    "build_model",
+    "count_multiply_adds",
+    "count_parameters",
+]

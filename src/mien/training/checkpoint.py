@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mien.errors import CheckpointError, RecipeError
 from mien.metadata import BEST, model_file
-from mien.models import build_model
+from mien.models import ClassicalConfig, build_model
 from mien.training.recipe import Recipe, recipe_from_dict
 
 LAST = "last.ckpt"
@@ -49,6 +49,8 @@ class Checkpoint:
             CheckpointError: The weights do not fit the recipe's network.
         """
         recipe = self.recipe
+        if isinstance(recipe.model, ClassicalConfig):
+            raise CheckpointError(f"{self.path}: {recipe.model_name} is not a network")
         network = build_model(recipe.model_name, num_classes=len(self.classes), config=recipe.model)
         try:
             network.load_state_dict(self.weights, strict=True)

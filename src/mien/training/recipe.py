@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from mien.data.dataset import SPLITS
 from mien.errors import RecipeError
 from mien.expressions import nearest_name
-from mien.models import MODELS, ModelConfig
+from mien.models import CLASSICAL, MODELS, ClassicalConfig, ModelConfig
 from mien.preprocess import FACE_SIZE
 
 #: Where the packaged recipes are.
@@ -220,6 +220,9 @@ class ProgressiveConfig:
 class Recipe:
     """One training, whole.
 
+    A classical baseline is fitted in one go: its ``epochs`` are 1, and of the rest it takes only
+    the title, the source, the seed, the splits and its own options.
+
     Attributes:
         name: The file's name without its suffix.
         title: One line for people.
@@ -242,8 +245,9 @@ class Recipe:
         precision: ``bf16``, ``fp32``, or ``auto``: bf16 where the hardware multiplies it.
         data: What is learned from.
         loss: What is minimised.
-        model_name: The network's name in the registry; ``name`` under ``[model]`` in the file.
-        model: The network's options.
+        model_name: The network's or baseline's name in its registry; ``name`` under ``[model]``
+            in the file.
+        model: Its options.
         augment: How training faces are varied.
         progressive: Smaller faces first.
         optimizer: The optimiser.
@@ -266,7 +270,7 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     model_name: str = "residual"
-    model: ModelConfig = field(default_factory=MODELS["residual"])
+    model: ModelConfig | ClassicalConfig = field(default_factory=MODELS["residual"])
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     progressive: ProgressiveConfig = field(default_factory=ProgressiveConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -279,6 +283,8 @@ class Recipe:
             _check(0 <= getattr(self, item) < 2**32, item, "0 to 2^32", getattr(self, item))
         _check(0 <= self.label_smoothing < 1, "label_smoothing", "0 up to 1", self.label_smoothing)
         _check(0 <= self.ema_decay < 1, "ema_decay", "0 up to 1", self.ema_decay)
+        if isinstance(self.model, ClassicalConfig):
+            _check_classical(self)
 
         if self.model_name == "timm":
             _check(
@@ -342,9 +348,12 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
         raise RecipeError("unknown key 'model_name': did you mean 'model.name'?")
     model = dict(model)
     model_name = model.pop("name", "residual")
-    if not isinstance(model_name, str) or model_name not in MODELS:
-        raise RecipeError(_unknown("model", str(model_name), tuple(MODELS)))
-    config = _build(MODELS[model_name], model, "model.")
+    known = {**MODELS, **CLASSICAL}
+    if not isinstance(model_name, str) or model_name not in known:
+        raise RecipeError(_unknown("model", str(model_name), tuple(known)))
+    if model_name in CLASSICAL:
+        values.setdefault("epochs", 1)
+    config = _build(known[model_name], model, "model.")
     recipe = _build(Recipe, {**values, "model_name": model_name, "model": config}, "")
     assert isinstance(recipe, Recipe)
     return recipe
@@ -419,7 +428,7 @@ def _fits(hint: Any, value: Any) -> bool:
         return value in typing.get_args(hint)
     if hint in (int, float, str, bool):
         return type(value) is hint and (hint is not float or math.isfinite(value))
-    return hint is ModelConfig  # already built, by recipe_from_dict
+    return bool(hint == ModelConfig | ClassicalConfig)  # already built, by recipe_from_dict
 
 
 def _describe(hint: Any) -> str:
@@ -441,6 +450,27 @@ def _unknown(what: str, name: str, known: Sequence[str]) -> str:
 def _check(condition: bool, name: str, expected: str, got: Any) -> None:
     if not condition:
         raise RecipeError(f"{name}: expected {expected}, got {got!r}")
+
+
+def _check_classical(recipe: Recipe) -> None:
+    """Refuse what only a network is trained with, by the name it has in a file."""
+    unmeant = ("data.sampling", "data.votes", "data.scaling")
+    meant = ("name", "title", "source", "epochs", "seed", "model.", "data.")
+    name = recipe.model_name
+    _check(recipe.epochs == 1, "epochs", f"1 with {name}, or none", recipe.epochs)
+    defaults = _flat(Recipe().to_dict())
+    for key, value in _flat(recipe.to_dict()).items():
+        if (key in unmeant or not key.startswith(meant)) and value != defaults.get(key):
+            raise RecipeError(f"{key}: means nothing to {name}, leave it out")
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested tables as one, with dots in its keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = _flat(value) if isinstance(value, dict) else None
+        flat |= {key: value} if inner is None else {f"{key}.{k}": v for k, v in inner.items()}
+    return flat
 
 
 def _toml_lines(values: Mapping[str, Any]) -> str:

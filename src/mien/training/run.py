@@ -9,6 +9,9 @@
     ├── best.ckpt       weights of the best epoch so far
     ├── last.ckpt       weights of the last epoch, to resume from
     └── run.json        data, machine, versions, and the outcome
+
+A classical baseline's has ``model.skops`` instead of checkpoints and curves; see
+:mod:`mien.training.classical`.
 """
 
 import contextlib
@@ -34,8 +37,8 @@ import mien
 from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, RecipeError
-from mien.metadata import BEST
-from mien.models import count_multiply_adds, count_parameters
+from mien.metadata import BEST, CLASSICAL_FILE
+from mien.models import ClassicalConfig, count_multiply_adds, count_parameters
 from mien.preprocess import FACE_SIZE
 from mien.training.callbacks import AtomicCheckpointIO, Progress, Watcher, keep_checkpoint
 from mien.training.checkpoint import LAST, card_json, read_checkpoint
@@ -82,7 +85,7 @@ def train(
         folder: Where the run goes; made if it is not there.
         resume: Continue the run in ``folder`` to the same result as if it had never stopped; to
             the same weights on a CPU with the same number of threads.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``; a classical baseline is fitted on the CPU.
         watch: Called after every step and every epoch.
 
     Raises:
@@ -95,6 +98,10 @@ def train(
 
     folder = Path(folder)
     on_device = find_device(device)
+    if isinstance(recipe.model, ClassicalConfig):
+        from mien.training.classical import train_classical  # noqa: PLC0415 - it imports this
+
+        return train_classical(recipe, dataset, folder, resume=resume, watch=watch)
     training, validation = learning_splits(recipe, dataset)
     initial = load_initial(recipe.initial) if recipe.initial else None
     mean, std = (initial.mean, initial.std) if initial else pixel_scale(recipe, training)
@@ -102,9 +109,7 @@ def train(
     card = card_json(recipe, classes=training.classes, mean=mean, std=std, data=data)
     _check_folder(folder, card, resume=resume)
     network = build_network(recipe, training, initial)
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(folder / "recipe.toml") as temporary:
-        temporary.write_text(recipe.to_toml(), "utf-8")
+    write_recipe(folder, recipe)
 
     history = History(folder, keep=resume)
     watcher = Watcher(recipe, history, watch)
@@ -116,9 +121,11 @@ def train(
         interrupted = False
         if not (resume and _is_over(folder / LAST, recipe)):
             interrupted = _fit(trainer, module, batches, folder / LAST if resume else None)
-    result = _result(folder, history, interrupted=interrupted)
+    result = run_result(folder, history, interrupted=interrupted)
     hardware = {"device": _device_name(on_device), "precision": trainer.precision}
-    _write_summary(folder, result, history, {**hardware, **_size(network), "data": data})
+    facts = {**hardware, **_size(network), "data": data}
+    versions = {"torch": torch.__version__, "lightning": lightning.__version__}
+    write_summary(folder, result, history, facts, versions)
     history.draw()
     return result
 
@@ -157,12 +164,25 @@ def has_bf16_hardware(device: torch.device) -> bool:
 def _check_folder(folder: Path, card: str, *, resume: bool) -> None:
     last = folder / LAST
     if not resume:
-        if last.exists():
-            raise CheckpointError(f"{folder} already holds a run: continue it with --resume")
+        refuse_run(folder)
         return
     if not last.is_file():
         raise CheckpointError(f"{folder}: nothing to resume, there is no {LAST}")
-    before, now = json.loads(read_checkpoint(last).get("mien", "{}")), json.loads(card)
+    check_same_run(folder, json.loads(read_checkpoint(last).get("mien", "{}")), json.loads(card))
+
+
+def refuse_run(folder: Path) -> None:
+    """Raise a :class:`CheckpointError` where a folder already holds a run, of whatever kind."""
+    if (folder / LAST).exists() or (folder / CLASSICAL_FILE).exists():
+        raise CheckpointError(f"{folder} already holds a run: continue it with --resume")
+
+
+def check_same_run(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Compare the metadata of the run in a folder with that of the one to go on with.
+
+    Raises:
+        CheckpointError: The recipe, the data or the classes differ.
+    """
     for facts in (before, now):  # by its meaning: what a newer version added has its default
         with contextlib.suppress(RecipeError):
             facts["recipe"] = recipe_from_dict(facts.get("recipe", {}))
@@ -225,7 +245,14 @@ def _fit(
     return False
 
 
-def _result(folder: Path, history: History, *, interrupted: bool) -> RunResult:
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """Write a recipe into its run's folder, which is made where it is missing."""
+    with atomic_write(folder / "recipe.toml") as temporary:
+        temporary.write_text(recipe.to_toml(), "utf-8")
+
+
+def run_result(folder: Path, history: History, *, interrupted: bool) -> RunResult:
+    """Return how a run ended, by its history."""
     best = history.best()
     return RunResult(
         folder=folder,
@@ -236,9 +263,14 @@ def _result(folder: Path, history: History, *, interrupted: bool) -> RunResult:
     )
 
 
-def _write_summary(
-    folder: Path, result: RunResult, history: History, facts: dict[str, Any]
+def write_summary(
+    folder: Path,
+    result: RunResult,
+    history: History,
+    facts: dict[str, Any],
+    versions: dict[str, str],
 ) -> None:
+    """Write ``run.json``: the outcome, the facts, the machine and the versions."""
     summary = {
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
@@ -251,8 +283,7 @@ def _write_summary(
         "versions": {
             "mien": mien.__version__,
             "python": platform.python_version(),
-            "torch": torch.__version__,
-            "lightning": lightning.__version__,
+            **versions,
         },
     }
     with atomic_write(folder / "run.json") as temporary:
