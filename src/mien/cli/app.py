@@ -12,6 +12,8 @@ from mien.cli.data import app as data_app
 from mien.cli.errors import USER_ERROR
 from mien.cli.evaluate import evaluate
 from mien.cli.export import export
+from mien.cli.models import models
+from mien.cli.recipes import recipes
 from mien.cli.train import train
 from mien.errors import MienError
 
@@ -44,6 +46,8 @@ app.command()(analyze)
 app.command()(train)
 app.command()(evaluate)
 app.command()(export)
+app.command()(models)
+app.command()(recipes)
 app.add_typer(data_app, name="data", help="Fetch, read and check data sets.")
 
 

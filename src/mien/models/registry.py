@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from torch import nn
 
-from mien.expressions import nearest_name
+from mien.expressions import unknown_name
 from mien.models.backbone import BackboneConfig
 from mien.models.plain import PlainNetConfig
 from mien.models.residual import ResidualNetConfig
@@ -40,7 +40,5 @@ def build_model(name: str, *, num_classes: int = 7, config: ModelConfig | None =
         ValueError: No network of that name is registered.
     """
     if name not in MODELS:
-        near = nearest_name(name, tuple(MODELS))
-        hint = f"; did you mean {near!r}?" if near else ""
-        raise ValueError(f"unknown model {name!r}: expected one of {', '.join(MODELS)}{hint}")
+        raise ValueError(unknown_name("model", name, tuple(MODELS)))
     return (config or MODELS[name]()).build(num_classes)

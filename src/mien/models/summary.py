@@ -25,8 +25,9 @@ class LayerSummary:
         name: Attributes that lead to it from the network, with dots; empty for the network.
         kind: Its class.
         detail: What of its options tells it from others of its kind, e.g. ``3×3, stride 2``.
-        output_shape: What it returns for one face, without the batch dimension; None where it
-            was not called or returns no tensor.
+        input_shape: What it takes for one face, without the batch dimension; None where it was
+            not called or takes no tensor.
+        output_shape: What it returns, likewise.
         parameters: All parameters in it; one shared by several modules counts in the first.
         trainable_parameters: Those of them that training changes.
         multiply_adds: Multiply-adds in it for one face.
@@ -37,6 +38,7 @@ class LayerSummary:
     name: str
     kind: str
     detail: str = ""
+    input_shape: tuple[int, ...] | None
     output_shape: tuple[int, ...] | None
     parameters: int
     trainable_parameters: int
@@ -54,11 +56,16 @@ class LayerSummary:
         """Multiply-adds outside the inner layers, e.g. attention's own products."""
         return self.multiply_adds - sum(layer.multiply_adds for layer in self.layers)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it passes on what it takes: an identity, or dropout of nothing."""
+        return self.kind == "Identity" or (self.kind.startswith("Dropout") and self.detail == "0")
+
     def is_like(self, other: "LayerSummary") -> bool:
         """Return whether the two differ in nothing but their names."""
         return (
-            (self.kind, self.detail, self.output_shape, self.shortcut)
-            == (other.kind, other.detail, other.output_shape, other.shortcut)
+            (self.kind, self.detail, self.shortcut) == (other.kind, other.detail, other.shortcut)
+            and (self.input_shape, self.output_shape) == (other.input_shape, other.output_shape)
             and (self.parameters, self.trainable_parameters, self.multiply_adds)
             == (other.parameters, other.trainable_parameters, other.multiply_adds)
             and len(self.layers) == len(other.layers)
@@ -71,7 +78,7 @@ class NetworkSummary(LayerSummary):
     """A whole network: the outermost module.
 
     Attributes:
-        input_shape: What it was given for one face: ``(1, size, size)``.
+        input_shape: The face: ``(1, size, size)``.
     """
 
     input_shape: tuple[int, ...]
@@ -93,7 +100,7 @@ def summarise(network: nn.Module, size: int = 48) -> NetworkSummary:
     with _evaluating(network), recorder.attached_to(network), torch.no_grad():
         network(faces)
     root = _layer("", network, recorder.records, set())
-    return NetworkSummary(**vars(root), input_shape=tuple(faces.shape[1:]))
+    return NetworkSummary(**{**vars(root), "input_shape": tuple(faces.shape[1:])})
 
 
 def count_parameters(model: nn.Module, *, trainable: bool = False) -> int:
@@ -128,6 +135,7 @@ class _Record:
     """What was seen of one module's calls, but for its inner modules'; shapes with the batch."""
 
     order: int
+    input_shape: tuple[int, ...] | None = None
     output_shape: tuple[int, ...] | None = None
     multiply_adds: int = 0
     sums: set[tuple[int, ...]] = field(default_factory=set)
@@ -172,8 +180,9 @@ class _Recorder(TorchDispatchMode):
                 self._calls[-1].sums.add(shapes[0])
         return output
 
-    def _enter(self, module: nn.Module, _inputs: Any) -> None:
+    def _enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         record = self.records.setdefault(module, _Record(order=len(self.records)))
+        record.input_shape = _shape(inputs)
         self._calls.append(record)
 
     def _leave(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -194,17 +203,17 @@ def _layer(
         if id(child) not in seen
     )
     record = records.get(module, _Record(order=-1))
-    shape = record.output_shape
     return LayerSummary(
         name=name,
         kind=type(module).__name__,
         detail=_detail(module),
-        output_shape=shape[1:] if shape is not None else None,
+        input_shape=record.input_shape[1:] if record.input_shape else None,
+        output_shape=record.output_shape[1:] if record.output_shape else None,
         parameters=sum(p.numel() for p in own) + sum(part.parameters for part in layers),
         trainable_parameters=sum(p.numel() for p in own if p.requires_grad)
         + sum(part.trainable_parameters for part in layers),
         multiply_adds=record.multiply_adds + sum(part.multiply_adds for part in layers),
-        shortcut=shape in record.sums,
+        shortcut=record.output_shape in record.sums,
         layers=layers,
     )
 
