@@ -54,13 +54,14 @@ def test_repeats_are_one_row() -> None:
 
 
 def test_a_recipes_network_with_other_options_and_classes() -> None:
-    plain = json.loads(call("plain", "--set", "model.widths=[8]", "--set", "model.convolutions=[1]",
-                            "--classes", "3", "--json"))  # fmt: skip
+    options = ("--set", "model.widths=[8]", "--set", "model.convolutions=[1]")
+    plain = json.loads(call("plain", *options, "--classes", "3", "--json"))
     vgg = json.loads(call("--recipe", "vgg", "--set", "model.dense=[64]", "--json"))
+    layers = {layer["name"]: layer for layer in vgg["layers"]}
 
     assert plain["output_shape"] == [3]
     assert plain["layers"][0]["output_shape"] == [8, 24, 24]
-    assert vgg["layers"][1]["output_shape"] == [64]
+    assert layers["dense"]["output_shape"] == [64]
     assert vgg["parameters"] == sum(layer["parameters"] for layer in vgg["layers"])
 
 
