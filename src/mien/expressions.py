@@ -125,7 +125,11 @@ def unknown_name(
     """
     aliases = aliases or {}
     near = nearest_name(name.strip().lower(), (*known, *aliases))
-    hint = f"did you mean {aliases.get(near, near)!r}?" if near else f"known: {', '.join(known)}"
+    hint = (
+        f"did you mean {aliases.get(near, near)!r}?"
+        if near
+        else f"expected one of {', '.join(known)}"
+    )
     return f"unknown {what} {name!r}: {hint}"
 
 

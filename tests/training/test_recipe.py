@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from mien.errors import RecipeError
-from mien.training.figures import recipe_names
-from mien.training.recipe import Recipe, load_recipe, recipe_from_dict
+from mien.training.recipe import Recipe, load_recipe, recipe_from_dict, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -21,7 +21,7 @@ from mien.metadata import BEST
 from mien.training import Progress, Recipe, find_device, load_recipe, train
 from mien.training.callbacks import AtomicCheckpointIO
 from mien.training.checkpoint import LAST, load_checkpoint, read_checkpoint
-from mien.training.figures import recipe_names
+from mien.training.recipe import recipe_names
 from mien.training.run import has_bf16_hardware
 
 #: Everything that draws random numbers or keeps state between epochs.

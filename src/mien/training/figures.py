@@ -185,7 +185,10 @@ def _figures(values: Any) -> Figures:
     measured = values.get("measured")
     if measured is not None:
         _check(isinstance(measured, dict), "measured", "a table", measured)
-        series = {k: tuple(v) if isinstance(v, list) else v for k, v in measured.items()}
+        series: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in measured.items()
+        }
         values = {**values, "measured": Measurement(**series)}
     return Figures(**values)
 

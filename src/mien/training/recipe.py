@@ -21,6 +21,7 @@ from mien.expressions import unknown_name
 from mien.models import MODELS, ModelConfig
 from mien.preprocess import FACE_SIZE
 from mien.training.figures import find_packaged
+from mien.training.figures import recipe_names as recipe_names  # also found here
 
 
 @dataclass(frozen=True, kw_only=True)
