@@ -125,11 +125,9 @@ def unknown_name(
     """
     aliases = aliases or {}
     near = nearest_name(name.strip().lower(), (*known, *aliases))
-    hint = (
-        f"did you mean {aliases.get(near, near)!r}?"
-        if near
-        else f"expected one of {', '.join(known)}"
-    )
+    hint = f"expected one of {', '.join(known)}"
+    if near is not None:
+        hint = f"did you mean {aliases.get(near, near)!r}?"
     return f"unknown {what} {name!r}: {hint}"
 
 

@@ -46,6 +46,11 @@ def test_the_columns_add_up_and_fit_at_every_depth(depth: str | None) -> None:
     assert sum(column(shown, "multiply-adds")) == whole["multiply_adds"]
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_is_shown(name: str) -> None:
+    assert "multiply-adds a face" in call(name, "--depth", "1")
+
+
 def test_repeats_are_one_row() -> None:
     shown = call("residual", "--set", "model.blocks=4", "--depth", "3")
 

@@ -86,7 +86,7 @@ def test_a_dense_layer_counts_for_each_token() -> None:
 
 def test_frozen_parameters_are_told() -> None:
     network = build_model("residual")
-    network.stem.requires_grad_(False)  # type: ignore[union-attr]
+    network.stem.requires_grad_(False)
     summary = summarise(network)
     frozen = summary.layers[0].parameters
 

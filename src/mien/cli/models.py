@@ -53,7 +53,7 @@ def models(
     if name is not None and recipe is not None:
         raise typer.BadParameter("a network and a --recipe: choose one")
     with require_extra("train"):
-        from mien.models import summarise  # noqa: PLC0415
+        from mien.models import MODELS, summarise  # noqa: PLC0415
         from mien.models.diagram import write_diagram  # noqa: PLC0415
         from mien.training.recipe import load_recipe, recipe_from_dict  # noqa: PLC0415
 
@@ -61,8 +61,12 @@ def models(
             loaded = load_recipe(recipe, set_ or ())
             title = f"{loaded.name}: {loaded.model_name}"
         else:
-            loaded = recipe_from_dict({"model": {"name": name}}, set_ or ())
+            # Backbones ask for unit scaling; to a network's layers it makes no difference.
+            values = {"model": {"name": name}, "data": {"scaling": "unit"}}
+            loaded = recipe_from_dict(values, set_ or ())
             title = loaded.model_name
+        if loaded.model_name not in MODELS:
+            raise typer.BadParameter(f"{loaded.model_name} is no network and has no layers")
         network = loaded.model.build(classes)
         summary = summarise(network)
         if diagram is not None:

@@ -141,11 +141,11 @@ class _Record:
     sums: set[tuple[int, ...]] = field(default_factory=set)
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows a forward pass; gives each product and each sum to the innermost module's record."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.records: dict[nn.Module, _Record] = {}
         self._calls: list[_Record] = []
 

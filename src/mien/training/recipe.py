@@ -21,7 +21,7 @@ from mien.expressions import unknown_name
 from mien.models import MODELS, ModelConfig
 from mien.preprocess import FACE_SIZE
 from mien.training.figures import find_packaged
-from mien.training.figures import recipe_names as recipe_names  # also found here
+from mien.training.figures import recipe_names as recipe_names  # noqa: PLC0414 - to be found beside load_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,7 +332,7 @@ def recipe_from_dict(values: Mapping[str, Any], overrides: Sequence[str] = ()) -
     Raises:
         RecipeError: An unknown key or a value of the wrong type.
     """
-    values = copy.deepcopy(dict(values))
+    values = dict(copy.deepcopy(values))
     for override in overrides:
         _override(values, override)
     model = values.pop("model", {})
