@@ -106,9 +106,29 @@ def parse_expression(name: str) -> str:
     key = ALIASES.get(key, key)
     if key in EXPRESSIONS:
         return key
-    near = nearest_name(key, (*EXPRESSIONS, *ALIASES))
-    hint = f"; did you mean {ALIASES.get(near, near)!r}?" if near else ""
-    raise ValueError(f"unknown expression {name!r}: expected one of {', '.join(EXPRESSIONS)}{hint}")
+    raise ValueError(unknown_name("expression", name, EXPRESSIONS, aliases=ALIASES))
+
+
+def unknown_name(
+    what: str, name: str, known: Sequence[str], *, aliases: Mapping[str, str] | None = None
+) -> str:
+    """Return what to say of an unknown name: the nearest known one, or all where none is near.
+
+    Args:
+        what: What it should be the name of.
+        name: As it was written.
+        known: The names there are.
+        aliases: Other names for these, which it may be near to as well.
+
+    >>> unknown_name("model", "residaul", ["plain", "residual"])
+    "unknown model 'residaul': did you mean 'residual'?"
+    """
+    aliases = aliases or {}
+    near = nearest_name(name.strip().lower(), (*known, *aliases))
+    hint = f"expected one of {', '.join(known)}"
+    if near is not None:
+        hint = f"did you mean {aliases.get(near, near)!r}?"
+    return f"unknown {what} {name!r}: {hint}"
 
 
 def nearest_name(name: str, known: Sequence[str]) -> str | None:

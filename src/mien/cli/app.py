@@ -13,6 +13,8 @@ from mien.cli.data import app as data_app
 from mien.cli.errors import USER_ERROR
 from mien.cli.evaluate import evaluate
 from mien.cli.export import export
+from mien.cli.models import models
+from mien.cli.recipes import recipes
 from mien.cli.train import fine_tune, train
 from mien.errors import MienError
 
@@ -47,6 +49,8 @@ app.command("fine-tune")(fine_tune)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(export)
+app.command()(models)
+app.command()(recipes)
 app.add_typer(data_app, name="data", help="Fetch, read and check data sets.")
 
 

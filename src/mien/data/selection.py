@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from mien.data.dataset import ExpressionDataset
 from mien.errors import DataError
-from mien.expressions import nearest_name
+from mien.expressions import unknown_name
 
 
 def stratified_share(dataset: ExpressionDataset, share: float, *, seed: int) -> ExpressionDataset:
@@ -96,6 +96,4 @@ def regroup_classes(dataset: ExpressionDataset, groups: Sequence[str]) -> Expres
 def _class_index(name: str, classes: Sequence[str]) -> int:
     if name in classes:
         return classes.index(name)
-    near = nearest_name(name, classes)
-    hint = f"did you mean {near!r}?" if near else f"known: {', '.join(classes)}"
-    raise DataError(f"unknown class {name!r}: {hint}")
+    raise DataError(unknown_name("class", name, classes))

@@ -1,12 +1,13 @@
 """The models: torch networks and classical baselines, each found by name in a registry."""
 
 from mien.models.classical import CLASSICAL, ClassicalConfig, ClassicalModel
-from mien.models.registry import (
-    MODELS,
-    ModelConfig,
-    build_model,
+from mien.models.registry import MODELS, ModelConfig, build_model
+from mien.models.summary import (
+    LayerSummary,
+    NetworkSummary,
     count_multiply_adds,
     count_parameters,
+    summarise,
 )
 
 __all__ = [
@@ -14,8 +15,11 @@ __all__ = [
     "MODELS",
     "ClassicalConfig",
     "ClassicalModel",
+    "LayerSummary",
     "ModelConfig",
+    "NetworkSummary",
     "build_model",
     "count_multiply_adds",
     "count_parameters",
+    "summarise",
 ]

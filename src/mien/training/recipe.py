@@ -5,6 +5,7 @@ the nearest known one, and there is no inheritance between files; a single value
 ``--set optimizer.lr=0.01``.
 """
 
+import copy
 import json
 import math
 import tomllib
@@ -12,16 +13,15 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from mien.data.dataset import SPLITS
 from mien.errors import RecipeError
-from mien.expressions import nearest_name
+from mien.expressions import unknown_name
 from mien.models import CLASSICAL, MODELS, ClassicalConfig, ModelConfig
 from mien.preprocess import FACE_SIZE
-
-#: Where the packaged recipes are.
-RECIPES: Final = Path(__file__).parents[1] / "recipes"
+from mien.training.figures import find_packaged
+from mien.training.figures import recipe_names as recipe_names  # noqa: PLC0414 - to be found beside load_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,18 +329,22 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         raise RecipeError(f"{path}: not a readable TOML file: {error}") from error
     if "name" in values:
         raise RecipeError(f"{path}: 'name' is the file's own name, leave it out")
-    for override in overrides:
-        _override(values, override)
-    return recipe_from_dict({**values, "name": path.stem})
+    return recipe_from_dict({**values, "name": path.stem}, overrides)
 
 
-def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
+def recipe_from_dict(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
     """Build a recipe from the nested plain types of :meth:`Recipe.to_dict`.
+
+    Args:
+        values: What the recipe says, without what it leaves at its default.
+        overrides: As for :func:`load_recipe`.
 
     Raises:
         RecipeError: An unknown key or a value of the wrong type.
     """
-    values = dict(values)
+    values = dict(copy.deepcopy(values))
+    for override in overrides:
+        _override(values, override)
     model = values.pop("model", {})
     if not isinstance(model, Mapping):
         raise RecipeError(f"model: expected a table, got {model!r}")
@@ -350,7 +354,7 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     model_name = model.pop("name", "residual")
     known = {**MODELS, **CLASSICAL}
     if not isinstance(model_name, str) or model_name not in known:
-        raise RecipeError(_unknown("model", str(model_name), tuple(known)))
+        raise RecipeError(unknown_name("model", str(model_name), tuple(known)))
     if model_name in CLASSICAL:
         values.setdefault("epochs", 1)
     config = _build(known[model_name], model, "model.")
@@ -359,21 +363,13 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def recipe_names() -> list[str]:
-    """Return the names of the packaged recipes."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
-
-
 def _find_recipe(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.suffix == ".toml":
         if not path.is_file():
             raise RecipeError(f"{path}: no such file")
         return path
-    packaged = RECIPES / f"{name_or_path}.toml"
-    if not packaged.is_file():
-        raise RecipeError(_unknown("recipe", str(name_or_path), recipe_names()))
-    return packaged
+    return find_packaged(str(name_or_path))
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -401,7 +397,7 @@ def _build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
     checked = {}
     for key, value in values.items():
         if key not in known:
-            raise RecipeError(_unknown("key", where + key, [where + item for item in known]))
+            raise RecipeError(unknown_name("key", where + key, [where + item for item in known]))
         checked[key] = _convert(hints[key], value, where + key)
     return kind(**checked)
 
@@ -439,12 +435,6 @@ def _describe(hint: Any) -> str:
     return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(
         hint, str(hint)
     )
-
-
-def _unknown(what: str, name: str, known: Sequence[str]) -> str:
-    near = nearest_name(name, known)
-    hint = f"did you mean {near!r}?" if near else f"known: {', '.join(known)}"
-    return f"unknown {what} {name!r}: {hint}"
 
 
 def _check(condition: bool, name: str, expected: str, got: Any) -> None:
