@@ -291,17 +291,17 @@ def _vote_facts(dataset: ExpressionDataset) -> VoteFacts | None:
 def _leaks(facts: Exploration) -> list[str]:
     """Tell of copies across splits, and of copies with several labels."""
     found = [
-        f"{count:,} {second} images are exact copies of {first} images, so a figure on {second} "
-        "is flattered"
+        f"{_number(count, f'{second} image is an exact copy', f'{second} images are exact copies')}"
+        f" of what {first} has too, so a figure on {second} is flattered"
         for (first, second), count in facts.copies().items()
         if count and first != second
     ]
     if facts.duplicates.conflicting:
-        found.append(
-            f"{facts.duplicates.conflicting:,} pictures come more than once with different labels"
-        )
+        pictures = _number(facts.duplicates.conflicting, "picture comes", "pictures come")
+        found.append(f"{pictures} more than once, with different labels")
     if facts.duplicates.surplus:
-        found.append(f"{facts.duplicates.surplus:,} images repeat an earlier one exactly")
+        images = _number(facts.duplicates.surplus, "image repeats", "images repeat")
+        found.append(f"{images} an earlier one exactly")
     return found
 
 
@@ -309,12 +309,17 @@ def _oddities(facts: Exploration) -> list[str]:
     """Tell of images that show nothing, and of those that voters would not name."""
     found = []
     if len(facts.flat):
-        found.append(f"{len(facts.flat):,} images are of one colour and show nothing")
+        found.append(f"{_number(len(facts.flat), 'image is', 'images are')} of one colour: empty")
     if facts.votes and facts.votes.without:
-        found.append(f"{facts.votes.without:,} images have no FER+ votes")
+        found.append(f"{_number(facts.votes.without, 'image has', 'images have')} no FER+ votes")
     if facts.votes and facts.votes.not_a_face:
-        found.append(f"{facts.votes.not_a_face:,} images are no face to most of their FER+ voters")
+        images = _number(facts.votes.not_a_face, "image is", "images are")
+        found.append(f"{images} no face to most of their FER+ voters")
     return found
+
+
+def _number(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def _imbalances(facts: Exploration) -> list[str]:

@@ -54,6 +54,7 @@ def draw_class_counts(facts: Exploration, *, shares: bool = False) -> "Figure":
     axes.set_yticks(places, [_short(name) for name in facts.classes])
     axes.set_xlim(0, 1.16 * values.max())
     axes.invert_yaxis()
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     _finish(axes, x="share of the split's images (%)" if shares else "images")
     _legend_above(axes)
     return figure
@@ -63,8 +64,8 @@ def draw_grey_levels(facts: Exploration) -> "Figure":
     """Draw how often each grey level is used in each split."""
     figure, axes = _figure(height=2.9)
     for colour, split, levels in zip(_SPLIT_COLOURS, facts.splits, facts.grey_levels, strict=False):
-        axes.stairs(100 * levels / levels.sum(), np.arange(257), color=colour, label=split)
-    axes.set_xlim(0, 256)
+        axes.plot(100 * levels / levels.sum(), color=colour, linewidth=1.2, label=split)
+    axes.set_xlim(0, 255)
     axes.set_ylim(bottom=0)
     _finish(axes, x="grey level of a pixel", y="pixels (%)")
     _legend_above(axes)
@@ -73,6 +74,8 @@ def draw_grey_levels(facts: Exploration) -> "Figure":
 
 def draw_measure(measure: Measure) -> "Figure":
     """Draw the histogram of a measure, with the images beyond its limits in red."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator  # noqa: PLC0415 - slow
+
     figure, axes = _figure(height=2.9)
     values = measure.values.astype(np.float64)
     # A decade below 1 is enough for empty pictures, and a log axis has no place for their 0.
@@ -81,7 +84,8 @@ def draw_measure(measure: Measure) -> "Figure":
     if low == high:
         low, high = low * 0.9, high * 1.1 + 0.1
     spread = np.geomspace if measure.logarithmic else np.linspace
-    counts, edges = np.histogram(shown, spread(low, high, 61))
+    bins = int(np.clip(2 * len(shown) ** 0.5, 8, 60))
+    counts, edges = np.histogram(shown, spread(low, high, bins + 1))
     middles = (edges[1:] + edges[:-1]) / 2
     outside = (middles < measure.low) | (middles > measure.high)
     for where, colour in ((~outside, _ACCENT), (outside, _BAD)):
@@ -93,8 +97,13 @@ def draw_measure(measure: Measure) -> "Figure":
             axes.axvline(limit, color=_BAD, linewidth=1, linestyle="--")
     if measure.logarithmic:
         axes.set_xscale("log")
-    # The few outliers would not be seen beside thousands.
-    axes.set_yscale("symlog", linthresh=10)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter("{x:,g}")
+    if counts.max() > 50:  # The few outliers would not be seen beside thousands.
+        axes.set_yscale("symlog", linthresh=10)
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     _finish(axes, x=measure.name, y="images")
     return figure
@@ -122,10 +131,11 @@ def draw_projection(facts: Exploration, projection: Projection, *, dimensions: i
     labels = facts.labels[projection.indices]
     colours = _class_colours(facts)
     points = projection.coordinates[:, :dimensions]
-    axes.scatter(
-        *points.T, s=5, c=[colours[label] for label in labels], alpha=0.55, linewidths=0,
-        rasterized=True,
-    )  # fmt: skip
+    # Thousands of points as a picture in the SVG, or they would take a megabyte.
+    look = {"s": 5, "alpha": 0.55, "linewidths": 0, "rasterized": True}
+    if three:
+        look["depthshade"] = False
+    axes.scatter(*points.T, c=[colours[label] for label in labels], **look)
     for label in np.unique(labels):
         if colours[label] != _OTHERS_COLOUR:
             axes.scatter(
@@ -143,6 +153,7 @@ def draw_projection(facts: Exploration, projection: Projection, *, dimensions: i
         axes.xaxis.labelpad = axes.yaxis.labelpad = -10
         axes.tick_params(labelbottom=False, labelleft=False)
         axes.zaxis.set_ticklabels([])
+        axes.set_box_aspect((4, 4, 3.4), zoom=1.1)
     _legend_above(axes, columns=4)
     return figure
 
@@ -194,4 +205,6 @@ def _legend_above(axes: "Axes", *, columns: int = 3) -> None:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    """Return a class name that fits beside an axis, with no dollar left to start a formula."""
+    short = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    return short.replace("$", r"\$")

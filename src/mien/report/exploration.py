@@ -24,7 +24,9 @@ from mien.report.page import figure_uri, picture_uri, write_page
 _ROW: Final = 12
 #: Faces over all rows of samples; with many classes each gets fewer, or the page would swell.
 _ALL_SAMPLES: Final = 240
-_EIGENFACES: Final = 16
+_EIGENFACES: Final = 18
+#: Characters of a line below a face.
+_LONGEST: Final = 18
 
 #: What the far ends of each measure look like.
 _ENDS: Final = {
@@ -72,7 +74,8 @@ def write_exploration(
         projection: What :func:`mien.data.projection.project_faces` made of it.
         source: What to call it.
     """
-    splits = " and ".join([", ".join(facts.splits[:-1]), facts.splits[-1]][-len(facts.splits) :])
+    *others, last = facts.splits
+    splits = f"{', '.join(others)} and {last}" if others else last
     write_page(
         path,
         "exploration.html",
@@ -137,12 +140,18 @@ def _face(
     dataset: ExpressionDataset, index: int, measure: Measure | None = None, *, label: bool = True
 ) -> CaptionedFace:
     name = str(dataset.names[index])
-    lines = [name.rpartition("/")[2]]
+    file_name = name.rpartition("/")[2]
+    # Of a file's name the end tells most, of a class's the start.
+    lines = [file_name if len(file_name) <= _LONGEST else f"…{file_name[1 - _LONGEST :]}"]
     if label:
-        lines.append(dataset.classes[dataset.labels[index]])
+        lines.append(_shortened(dataset.classes[dataset.labels[index]]))
     if measure is not None:
         lines.append(f"{measure.values[index]:,.0f}")
     return CaptionedFace(picture_uri(dataset.images[index]), name, tuple(lines))
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def _mean_faces(facts: Exploration) -> list[Gallery]:
@@ -156,13 +165,13 @@ def _mean_faces(facts: Exploration) -> list[Gallery]:
         CaptionedFace(
             picture_uri(facts.mean_faces[label].round().astype(np.uint8)),
             facts.classes[label],
-            (facts.classes[label],),
+            (_shortened(facts.classes[label]),),
         )
         for label in present
     ]
     differences = [
-        CaptionedFace(_signed_uri(face, reach), facts.classes[label], (facts.classes[label],))
-        for label, face in zip(present, apart, strict=True)
+        CaptionedFace(_signed_uri(face, reach), mean.name, mean.caption)
+        for mean, face in zip(means, apart, strict=True)
     ]
     title = f"Less the mean of all: red is brighter, blue darker, by up to {reach:.0f} levels"
     return [Gallery("Mean of each class", means), Gallery(title, differences)]
