@@ -24,7 +24,7 @@ class Measure:
         definition: How it is computed, for readers.
         values: ``(N,)`` float32.
         quartiles: Of the values: 25 %, 50 %, 75 %.
-        low: The lower limit.
+        low: The lower limit; 0 where no value can be an outlier below.
         high: The upper limit.
         logarithmic: Whether the limits were found on log(1 + value), as for skewed figures.
     """
@@ -123,7 +123,7 @@ def _measure(
         values=values,
         quartiles=(first, middle, third),
         # There and back through the logarithm may end a rounding inside equal quartiles.
-        low=min(float(low), first),
+        low=max(0.0, min(float(low), first)),
         high=max(float(high), third),
         logarithmic=logarithmic,
     )

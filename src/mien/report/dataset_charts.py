@@ -39,6 +39,8 @@ def draw_class_counts(facts: Exploration, *, shares: bool = False) -> "Figure":
         facts: Of the data set.
         shares: Percent of the split's images, instead of their number.
     """
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - slow to import
+
     counts = facts.counts.astype(np.float64)
     values = 100 * counts / counts.sum(axis=1, keepdims=True) if shares else counts
     figure, axes = _figure(height=0.9 + 0.19 * values.size + 0.12 * len(facts.classes))
@@ -54,6 +56,7 @@ def draw_class_counts(facts: Exploration, *, shares: bool = False) -> "Figure":
     axes.set_yticks(places, [_short(name) for name in facts.classes])
     axes.set_xlim(0, 1.16 * values.max())
     axes.invert_yaxis()
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     _finish(axes, x="share of the split's images (%)" if shares else "images")
     _legend_above(axes)
@@ -85,13 +88,13 @@ def draw_measure(measure: Measure) -> "Figure":
         low, high = low * 0.9, high * 1.1 + 0.1
     spread = np.geomspace if measure.logarithmic else np.linspace
     bins = int(np.clip(2 * len(shown) ** 0.5, 8, 60))
-    counts, edges = np.histogram(shown, spread(low, high, bins + 1))
-    middles = (edges[1:] + edges[:-1]) / 2
-    outside = (middles < measure.low) | (middles > measure.high)
-    for where, colour in ((~outside, _ACCENT), (outside, _BAD)):
-        axes.bar(
-            edges[:-1][where], counts[where], np.diff(edges)[where], align="edge", color=colour
-        )
+    edges = spread(low, high, bins + 1)
+    outside = measure.is_low | measure.is_high
+    counts = np.zeros(bins)
+    for which, colour in ((~outside, _ACCENT), (outside, _BAD)):
+        more, _ = np.histogram(shown[which], edges)
+        axes.bar(edges[:-1], more, np.diff(edges), bottom=counts, align="edge", color=colour)
+        counts += more
     for limit in (measure.low, measure.high):
         if low < limit < high:
             axes.axvline(limit, color=_BAD, linewidth=1, linestyle="--")
@@ -153,7 +156,7 @@ def draw_projection(facts: Exploration, projection: Projection, *, dimensions: i
         axes.xaxis.labelpad = axes.yaxis.labelpad = -10
         axes.tick_params(labelbottom=False, labelleft=False)
         axes.zaxis.set_ticklabels([])
-        axes.set_box_aspect((4, 4, 3.4), zoom=1.1)
+        axes.set_box_aspect((4, 4, 3.4), zoom=0.95)
     _legend_above(axes, columns=4)
     return figure
 

@@ -26,7 +26,7 @@ _ROW: Final = 12
 _ALL_SAMPLES: Final = 240
 _EIGENFACES: Final = 18
 #: Characters of a line below a face.
-_LONGEST: Final = 18
+_LONGEST: Final = 11
 
 #: What the far ends of each measure look like.
 _ENDS: Final = {
