@@ -1,7 +1,6 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,7 +42,7 @@ def test_the_page_needs_no_other_file(faces: ExpressionDataset, draw: Draw) -> N
     assert len(page) < 4e6
     assert len(gallery(page, "Eigenfaces and their share")) == 18
     assert "Too few different images" not in page
-    assert page == draw(faces)
+    assert "FER+" not in page
 
 
 def test_samples_and_extremes_are_shown_by_name(faces: ExpressionDataset, draw: Draw) -> None:
@@ -89,5 +88,6 @@ def test_many_classes_do_not_swell_the_page(draw: Draw) -> None:
 
 def test_votes_are_told_where_there_are_any(draw: Draw) -> None:
     faces = synthetic_faces(20, votes=True)
-    assert "images without FER+ votes" in draw(faces)
-    assert "FER+" not in draw(replace(faces, votes=None))
+    page = draw(faces)
+    assert "images without FER+ votes" in page
+    assert page == draw(faces)  # nothing in it depends on the time

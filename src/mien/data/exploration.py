@@ -99,7 +99,10 @@ class Exploration:
     @property
     def is_outlier(self) -> npt.NDArray[np.bool_]:
         """``(N,)``: which images lie beyond a limit of any measure."""
-        return np.any([each.is_low | each.is_high for each in self.measures], axis=0)
+        outside: npt.NDArray[np.bool_] = np.any(
+            [each.is_low | each.is_high for each in self.measures], axis=0
+        )
+        return outside
 
     def split_mean_std(self) -> dict[str, tuple[float, float]]:
         """Return :attr:`pixel_mean_std` of each split."""

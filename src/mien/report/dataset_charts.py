@@ -156,6 +156,7 @@ def draw_projection(facts: Exploration, projection: Projection, *, dimensions: i
         axes.xaxis.labelpad = axes.yaxis.labelpad = -10
         axes.tick_params(labelbottom=False, labelleft=False)
         axes.zaxis.set_ticklabels([])
+        axes.computed_zorder = False  # or the middles are lost among the points
         axes.set_box_aspect((4, 4, 3.4), zoom=0.95)
     _legend_above(axes, columns=4)
     return figure
