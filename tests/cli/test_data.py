@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,35 @@ def test_balance_writes_a_folder_or_a_file(
     assert read_dataset(npz).split("Training").counts()["disgust"] == 3
     assert run("balance", str(csv_file), "--to", "3", "--output", str(tmp_path / "even")) == 2
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_explore_writes_a_page_and_a_summary(
+    run: Run, csv_file: Path, tmp_path: Path, capsys: Any
+) -> None:
+    output = tmp_path / "new" / "page.html"
+    assert run("explore", "--data", str(csv_file), "--output", str(output)) == 0
+    assert "Exploration of fer2013.csv" in output.read_text("utf-8")
+    shown = capsys.readouterr().out
+    assert "pixels" in shown
+    assert shown.splitlines()[-1] == f"written: {output}"
+
+
+def test_explore_prints_json(
+    run: Run, csv_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MIEN_FER2013", str(csv_file))
+    assert run("explore", "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["images"] == 12
+    assert "written: exploration.html" in captured.err
+    assert (tmp_path / "exploration.html").is_file()
+
+
+def test_explore_without_data_is_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.delenv("MIEN_FER2013", raising=False)
+    assert run("explore") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "MIEN_FER2013" in line

@@ -1,15 +1,20 @@
 """``mien data``: fetch FER2013, and read a data set once so that training starts at once."""
 
+import json
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.errors import require_extra
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from mien.data import ExpressionDataset
+    from mien.data.exploration import Exploration
 
 VotesOption = Annotated[
     Path | None,
@@ -113,6 +118,40 @@ def balance(
     console.print(_counts_table(dataset, title=str(output)))
 
 
+@app.command()
+def explore(
+    data: Annotated[
+        Path | None, typer.Option(help="What to look at.  [default: $MIEN_FER2013]")
+    ] = None,
+    votes: VotesOption = None,
+    own_classes: OwnClassesOption = False,
+    output: Annotated[Path, typer.Option(help="The page.")] = Path("exploration.html"),
+    seed: Annotated[int, typer.Option(min=0, help="Of the faces that are drawn at random.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the facts as JSON instead of a summary.")
+    ] = False,
+) -> None:
+    """Look at a data set before training: one HTML page with its facts, charts and faces.
+
+    Example: mien data explore --data fer2013.csv --output exploration.html
+    """
+    with require_extra("train"):
+        from mien.data.exploration import explore as find_facts  # noqa: PLC0415
+        from mien.data.projection import project_faces  # noqa: PLC0415
+        from mien.report.exploration import write_exploration  # noqa: PLC0415
+
+        dataset = open_dataset(data, votes=votes, own_classes=own_classes)
+        facts = find_facts(dataset, seed=seed)
+        projection = project_faces(dataset, seed=seed)
+        source = data or Path(os.environ["MIEN_FER2013"])
+        write_exploration(output, dataset, facts, projection, source=source.name)
+    if as_json:
+        typer.echo(json.dumps(facts.to_dict(), indent=2))
+    else:
+        _print_summary(dataset, facts, title=str(source))
+    typer.echo(f"written: {output}", err=as_json)
+
+
 def open_dataset(
     data: Path | None, *, votes: Path | None = None, own_classes: bool = False
 ) -> "ExpressionDataset":
@@ -140,6 +179,19 @@ def _notes(dataset: "ExpressionDataset") -> list[str]:
 
     differences = verify_fer2013(dataset) if is_fer2013(dataset) else []
     return [f"note: not as published: {difference}" for difference in differences]
+
+
+def _print_summary(dataset: "ExpressionDataset", facts: "Exploration", *, title: str) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    mean, std = facts.pixel_mean_std
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(_counts_table(dataset, title=title))
+    console.print(
+        f"pixels {mean:.1f} ± {std:.1f}; {facts.is_outlier.sum():,} outliers in light or focus"
+    )
+    for finding in facts.findings():
+        console.print(f"note: {finding}", markup=False)
 
 
 def _counts_table(dataset: "ExpressionDataset", *, title: str) -> "Table":

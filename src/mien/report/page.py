@@ -28,7 +28,8 @@ def write_page(path: Path, template: str, **context: Any) -> None:
     html = _environment().get_template(template).render(version=mien.__version__, **context)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
-        temporary.write_text(html, "utf-8")
+        # File names need not be valid text; what is not becomes a question mark.
+        temporary.write_text(html, "utf-8", errors="replace")
 
 
 def figure_uri(figure: "Figure") -> str:

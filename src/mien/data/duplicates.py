@@ -1,0 +1,58 @@
+"""Exact duplicates: images whose pixels are the same, byte for byte."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.data.dataset import SPLITS, ExpressionDataset
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Duplicates:
+    """How often the same picture comes again.
+
+    Attributes:
+        group_of: ``(N,)`` int64; images with the same number have the same pixels.
+        surplus: Images that repeat an earlier one.
+        groups: Pictures that come more than once.
+        conflicting: Of these, the ones that come with more than one label.
+        copies: ``(S, S)`` int64 over :data:`mien.data.dataset.SPLITS`. Row a, column b: images of
+            split b that split a has too; on the diagonal the surplus within a split.
+    """
+
+    group_of: npt.NDArray[np.int64]
+    surplus: int
+    groups: int
+    conflicting: int
+    copies: npt.NDArray[np.int64]
+
+
+def find_duplicates(dataset: ExpressionDataset) -> Duplicates:
+    """Find images with the same pixels, by a 128-bit hash of each."""
+    hashes = (hashlib.blake2b(image.tobytes(), digest_size=16) for image in dataset.images)
+    numbers: dict[bytes, int] = {}
+    group_of = np.fromiter(
+        (numbers.setdefault(each.digest(), len(numbers)) for each in hashes), np.int64, len(dataset)
+    )
+    repeated = np.bincount(group_of) > 1
+    labelled = np.unique(np.stack([group_of, dataset.labels], axis=1), axis=0)
+    return Duplicates(
+        group_of=group_of,
+        surplus=len(dataset) - len(numbers),
+        groups=int(repeated.sum()),
+        conflicting=int((np.bincount(labelled[:, 0]) > 1).sum()),
+        copies=_copies(group_of, dataset.split_codes, len(numbers)),
+    )
+
+
+def _copies(
+    group_of: npt.NDArray[np.int64], split_codes: npt.NDArray[np.uint8], groups: int
+) -> npt.NDArray[np.int64]:
+    """Count, for each pair of splits, the images of the second that the first has too."""
+    members = np.zeros((len(SPLITS), groups), np.int64)
+    np.add.at(members, (split_codes, group_of), 1)
+    copies = (members > 0).astype(np.int64) @ members.T
+    np.fill_diagonal(copies, (members - (members > 0)).sum(axis=1))
+    return copies
