@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 
 from mien.data.dataset import ExpressionDataset
-from mien.data.duplicates import find_duplicates
+from mien.data.duplicates import find_duplicates, group_copies
 
 
 def test_faces_that_differ_are_no_duplicates(faces: ExpressionDataset) -> None:
@@ -31,3 +31,8 @@ def test_a_single_grey_level_is_a_difference(faces: ExpressionDataset) -> None:
     images = pair.images.copy()
     images[1, 20, 20] ^= 1
     assert find_duplicates(replace(pair, images=images)).surplus == 0
+
+
+def test_copies_share_a_group(faces: ExpressionDataset) -> None:
+    assert group_copies(faces.images[[4, 1, 4, 2]]).tolist() == [0, 1, 0, 2]
+    assert len(group_copies(faces.images[:0])) == 0

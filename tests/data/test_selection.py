@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from mien.data.dataset import ExpressionDataset
-from mien.data.selection import copy_groups, regroup_classes, stratified_share, without_copies
+from mien.data.selection import regroup_classes, stratified_share, without_copies
 from mien.errors import DataError
 
 
@@ -40,13 +40,6 @@ def test_copies_and_flat_faces_are_left_out(faces: ExpressionDataset) -> None:
 
     assert list(clean.names) == [faces.names[i] for i in (0, 1, 4)]
     assert len(without_copies(faces.take([]))) == 0
-
-
-def test_copies_share_a_group(faces: ExpressionDataset) -> None:
-    groups = copy_groups(faces.images[[0, 1, 0, 2]])
-
-    assert groups[0] == groups[2]
-    assert len(set(groups)) == 3
 
 
 def test_classes_are_merged_and_left_out(faces: ExpressionDataset) -> None:

@@ -29,21 +29,29 @@ class Duplicates:
     copies: npt.NDArray[np.int64]
 
 
-def find_duplicates(dataset: ExpressionDataset) -> Duplicates:
-    """Find images with the same pixels, by a 128-bit hash of each."""
-    hashes = (hashlib.blake2b(image.tobytes(), digest_size=16) for image in dataset.images)
+def group_copies(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return ``(N,)`` the group of each of ``(N, H, W)`` pictures, numbered as they first come.
+
+    Pictures with the same pixels, by a 128-bit hash of them, share a group.
+    """
+    hashes = (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images)
     numbers: dict[bytes, int] = {}
-    group_of = np.fromiter(
-        (numbers.setdefault(each.digest(), len(numbers)) for each in hashes), np.int64, len(dataset)
-    )
+    grouped = (numbers.setdefault(each, len(numbers)) for each in hashes)
+    return np.fromiter(grouped, np.int64, len(images))
+
+
+def find_duplicates(dataset: ExpressionDataset) -> Duplicates:
+    """Find images with the same pixels."""
+    group_of = group_copies(dataset.images)
+    count = len(np.unique(group_of))
     repeated = np.bincount(group_of) > 1
     labelled = np.unique(np.stack([group_of, dataset.labels], axis=1), axis=0)
     return Duplicates(
         group_of=group_of,
-        surplus=len(dataset) - len(numbers),
+        surplus=len(dataset) - count,
         groups=int(repeated.sum()),
         conflicting=int((np.bincount(labelled[:, 0]) > 1).sum()),
-        copies=_copies(group_of, dataset.split_codes, len(numbers)),
+        copies=_copies(group_of, dataset.split_codes, count),
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data.dataset import ExpressionDataset
+from mien.data.duplicates import group_copies
 from mien.errors import DataError
 from mien.expressions import unknown_name
 
@@ -49,7 +50,7 @@ def without_copies(dataset: ExpressionDataset) -> ExpressionDataset:
     """
     if not len(dataset):
         return dataset
-    groups = copy_groups(dataset.images)
+    groups = group_copies(dataset.images)
     first = np.full(groups.max() + 1, -1)
     first[groups[::-1]] = np.arange(len(groups))[::-1]
     lowest, highest = (np.full(len(first), extreme) for extreme in (len(dataset.classes), -1))
@@ -58,13 +59,6 @@ def without_copies(dataset: ExpressionDataset) -> ExpressionDataset:
     flat = dataset.images.min(axis=(1, 2)) == dataset.images.max(axis=(1, 2))
     is_first = first[groups] == np.arange(len(groups))
     return dataset.take(np.flatnonzero(is_first & (lowest == highest)[groups] & ~flat))
-
-
-def copy_groups(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Return ``(N,)`` the group of each of ``(N, H, W)`` pictures; exact copies share a group."""
-    whole = np.ascontiguousarray(images.reshape(len(images), -1))
-    rows = whole.view(np.dtype((np.void, whole.shape[1]))).ravel()
-    return np.unique(rows, return_inverse=True)[1].astype(np.int64)
 
 
 def regroup_classes(dataset: ExpressionDataset, groups: Sequence[str]) -> ExpressionDataset:
