@@ -141,7 +141,6 @@ class Exploration:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as native values for JSON; images by name, never by pixel."""
-        mean, std = self.pixel_mean_std
         votes = self.votes
         return {
             "images": len(self),
@@ -155,14 +154,7 @@ class Exploration:
                 for split, row in zip(self.splits, self.counts.tolist(), strict=True)
             },
             "imbalance": self.imbalance,
-            "pixels": {
-                "mean": mean,
-                "std": std,
-                "splits": {
-                    split: {"mean": each[0], "std": each[1]}
-                    for split, each in self.split_mean_std().items()
-                },
-            },
+            "pixels": self._pixels_dict(),
             "flat": self.names[self.flat].tolist(),
             "measures": {each.name: self._measure_dict(each) for each in self.measures},
             "outliers": int(self.is_outlier.sum()),
@@ -179,6 +171,15 @@ class Exploration:
             "samples": {name: self.names[where].tolist() for name, where in self.samples.items()},
             "seed": self.seed,
             "findings": self.findings(),
+        }
+
+    def _pixels_dict(self) -> dict[str, Any]:
+        mean, std = self.pixel_mean_std
+        splits = self.split_mean_std().items()
+        return {
+            "mean": mean,
+            "std": std,
+            "splits": {split: {"mean": mean, "std": std} for split, (mean, std) in splits},
         }
 
     def _measure_dict(self, measure: Measure) -> dict[str, Any]:
