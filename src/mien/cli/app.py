@@ -12,7 +12,10 @@ from mien.cli.data import app as data_app
 from mien.cli.errors import USER_ERROR
 from mien.cli.evaluate import evaluate
 from mien.cli.export import export
+from mien.cli.lr_range import lr_range
+from mien.cli.sweep import sweep
 from mien.cli.train import train
+from mien.cli.tune import tune
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -42,6 +45,9 @@ def _root(
 
 app.command()(analyze)
 app.command()(train)
+app.command()(tune)
+app.command()(sweep)
+app.command("lr-range")(lr_range)
 app.command()(evaluate)
 app.command()(export)
 app.add_typer(data_app, name="data", help="Fetch, read and check data sets.")

@@ -257,6 +257,25 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     return recipe_from_dict({**values, "name": path.stem})
 
 
+def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe with some values changed, each ``key=value`` as in :func:`load_recipe`.
+
+    A change of ``model.name`` leaves the options of the network before: another has its own.
+
+    Raises:
+        RecipeError: Not ``key=value``, an unknown key or a value of the wrong type.
+    """
+    values, changes = recipe.to_dict(), dict[str, Any]()
+    for override in overrides:
+        _override(changes, override)
+    model = changes.get("model")
+    if isinstance(model, dict) and model.get("name", recipe.model_name) != recipe.model_name:
+        values["model"] = {}
+    for override in overrides:
+        _override(values, override)
+    return recipe_from_dict(values)
+
+
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     """Build a recipe from the nested plain types of :meth:`Recipe.to_dict`.
 

@@ -133,6 +133,23 @@ def describe_data(recipe: Recipe, dataset: ExpressionDataset) -> dict[str, Any]:
     }
 
 
+def training_split(
+    recipe: Recipe, dataset: ExpressionDataset
+) -> tuple[ExpressionDataset, float, float]:
+    """Return what a recipe learns from, and the mean and deviation its pixels are scaled with.
+
+    Raises:
+        DataError: A split of the recipe has no images, or all its pixels are equal.
+    """
+    training, _ = _splits(recipe, dataset)
+    return training, *_pixel_scale(recipe, training)
+
+
+def uses_bf16(recipe: Recipe, device: torch.device) -> bool:
+    """Return whether a recipe is trained in mixed precision on the device."""
+    return recipe.precision == "bf16" or (recipe.precision == "auto" and has_bf16_hardware(device))
+
+
 def find_device(name: str) -> torch.device:
     """Return the device of that name; ``auto`` is the accelerator at hand, else the CPU.
 
@@ -222,13 +239,10 @@ def _trainer(
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
     if recipe.patience:
         callbacks.append(EarlyStopping("val_accuracy", mode="max", patience=recipe.patience))
-    use_bf16 = recipe.precision == "bf16" or (
-        recipe.precision == "auto" and has_bf16_hardware(device)
-    )
     return pl.Trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=1,
-        precision="bf16-mixed" if use_bf16 else "32-true",
+        precision="bf16-mixed" if uses_bf16(recipe, device) else "32-true",
         max_epochs=recipe.epochs,
         callbacks=[*callbacks, keep_checkpoint(folder, BEST), keep_checkpoint(folder, LAST)],
         plugins=[AtomicCheckpointIO()],
