@@ -165,7 +165,7 @@ def _train(
         with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
             logits = network(faces.contiguous(memory_format=torch.channels_last))
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-        yield float(loss)
+        yield loss.item()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -300,10 +300,14 @@ class _PerTrial(optuna.samplers.BaseSampler):  # type: ignore[misc] # Optuna is 
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
-        self, study: optuna.Study, trial: optuna.trial.FrozenTrial, *ended: Any
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
     ) -> None:
         """Pass on how the trial ended."""
-        self._sampler.after_trial(study, trial, *ended)
+        self._sampler.after_trial(study, trial, state, values)
 
 
 def _suggest(trial: optuna.Trial, dimension: Dimension) -> Any:
