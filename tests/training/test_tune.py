@@ -118,7 +118,7 @@ def test_a_search_goes_on_and_draws_what_an_unbroken_one_draws(
 def test_poor_trials_are_pruned_and_signals_are_as_before(
     faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    recipe = make_recipe(epochs=4)
+    recipe = make_recipe(epochs=5)
     folder = tmp_path / "search"
     folder.mkdir()
     study = optuna.create_study(
@@ -128,7 +128,7 @@ def test_poor_trials_are_pruned_and_signals_are_as_before(
         params={"optimizer.lr": 1e-3},
         distributions={"optimizer.lr": optuna.distributions.FloatDistribution(1e-9, 0.1, log=True)},
         value=1.0,
-        intermediate_values=dict.fromkeys(range(1, 5), 1.0),
+        intermediate_values=dict.fromkeys(range(1, 6), 1.0),
     )
     study.add_trials([perfect] * 5)
     wanted = Search(space=parse_search([RATE], recipe), trials=6, pruner="median")
@@ -137,7 +137,7 @@ def test_poor_trials_are_pruned_and_signals_are_as_before(
     *_, pruned = tune(recipe, faces, folder, wanted, device="cpu").trials
 
     assert pruned.state == "pruned"
-    assert pruned.epochs == 2, "none is pruned in the first"
+    assert pruned.epochs == 2, "none is pruned in the first fifth"
     assert pruned.accuracy is not None
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     assert {path.name for path in (folder / "trial-0005").iterdir()} == {

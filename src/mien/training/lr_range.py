@@ -131,7 +131,8 @@ def lr_range_test(
     torch.manual_seed(recipe.seed)
     network = build_model(
         recipe.model_name, num_classes=len(dataset.classes), config=recipe.model
-    ).to(where, memory_format=torch.channels_last)
+    ).to(memory_format=torch.channels_last)
+    network.to(where)
     faces = Faces(training, where)
     epochs = (
         TrainingBatches(faces, recipe, epoch=epoch, mean=mean, std=std)
@@ -167,7 +168,7 @@ def _train(
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         yield loss.item()
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
 
 

@@ -395,7 +395,7 @@ def _open_storage(folder: Path, search: Search) -> optuna.storages.RDBStorage:
 def _pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
     if name == "median":
         # The first fifth says little: the rate is still rising, or far too high to rank by.
-        return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, epochs // 5))
+        return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=epochs // 5 + 1)
     if name == "hyperband":
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs)
     return optuna.pruners.NopPruner()
