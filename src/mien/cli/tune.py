@@ -133,7 +133,8 @@ def _table(tuning: "Tuning", validation: str) -> "Table":
     complete.sort(key=lambda trial: trial.accuracy or 0.0, reverse=True)
     keys = list(complete[0].values) if complete else []
     pruned = sum(trial.state == "pruned" for trial in tuning.trials)
-    table = Table("trial", validation, "min", *keys)
+    # A key breaks after its table, so that the columns stay as narrow as their values.
+    table = Table("trial", validation, "min", *(key.replace(".", ".\n") for key in keys))
     table.title = f"best of {len(complete)} complete trials; {pruned} pruned"
     for trial in complete[:SHOWN]:
         values = (_short(trial.values[key]) for key in keys)
@@ -146,4 +147,4 @@ def _percent(share: float | None) -> str:
 
 
 def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
