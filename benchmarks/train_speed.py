@@ -28,7 +28,8 @@ from mien.models import build_model
 from mien.training.augment import augment
 from mien.training.batches import Faces, TrainingBatches
 from mien.training.module import build_optimizer
-from mien.training.recipe import Recipe, load_recipe
+from mien.training.recipe import Recipe
+from mien.training.recipe_file import load_recipe
 from mien.training.run import has_bf16_hardware
 
 

@@ -96,7 +96,7 @@ def write_model(model_facts: ModelMetadata) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def make_recipe() -> "Callable[..., Recipe]":
     """A recipe small enough to train in a second; keywords replace its top-level values."""
-    from mien.training.recipe import recipe_from_dict
+    from mien.training.recipe_file import recipe_from_dict
 
     def make(**values: Any) -> "Recipe":
         small: dict[str, Any] = {

@@ -11,7 +11,7 @@ from mien.analysis.classifier import ExpressionClassifier
 from mien.data.synthetic import synthetic_faces
 from mien.evaluation import evaluate
 from mien.preprocess import FACE_SIZE, FER2013_CROP
-from mien.training.recipe import load_recipe, recipe_from_dict
+from mien.training.recipe_file import load_recipe, recipe_from_dict
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ _HOMES = {
     "evaluate": "mien.evaluation.evaluate",
     "load_dataset": "mien.data.sources",
     "load_fer2013": "mien.data.sources",
-    "load_recipe": "mien.training.recipe",
+    "load_recipe": "mien.training.recipe_file",
     "train": "mien.training.run",
 }
 

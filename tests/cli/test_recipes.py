@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from mien.cli.app import app
 from mien.errors import RecipeError
 from mien.training.figures import RECIPES, recipe_names
-from mien.training.recipe import load_recipe
+from mien.training.recipe_file import load_recipe
 
 
 def call(*arguments: str) -> str:

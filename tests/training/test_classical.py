@@ -21,7 +21,8 @@ from mien.models import CLASSICAL
 from mien.training import Progress, Recipe, RunResult, load_recipe, train
 from mien.training import classical as fitting
 from mien.training.classical import load_classical, save_classical
-from mien.training.recipe import recipe_from_dict, recipe_names
+from mien.training.figures import recipe_names
+from mien.training.recipe_file import recipe_from_dict
 
 #: Options that make each baseline small enough to be fitted in a second.
 SMALL: dict[str, dict[str, Any]] = {

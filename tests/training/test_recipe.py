@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from mien.errors import RecipeError
-from mien.training.recipe import Recipe, load_recipe, recipe_from_dict, recipe_names
+from mien.training.figures import recipe_names
+from mien.training.recipe import Recipe
+from mien.training.recipe_file import load_recipe, recipe_from_dict
 
 
 @pytest.mark.parametrize("name", recipe_names())

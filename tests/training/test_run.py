@@ -22,7 +22,7 @@ from mien.models import MODELS
 from mien.training import Progress, Recipe, find_device, load_recipe, train
 from mien.training.callbacks import AtomicCheckpointIO
 from mien.training.checkpoint import LAST, load_checkpoint, read_checkpoint
-from mien.training.recipe import recipe_names
+from mien.training.figures import recipe_names
 from mien.training.run import has_bf16_hardware
 
 #: Everything that draws random numbers or keeps state between epochs.
@@ -274,7 +274,7 @@ def test_ctrl_c_leaves_a_usable_run(tmp_path: Path) -> None:
 import sys
 from mien.data.synthetic import synthetic_faces
 from mien.training import train
-from mien.training.recipe import recipe_from_dict
+from mien.training.recipe_file import recipe_from_dict
 
 recipe = recipe_from_dict({"name": "long", "epochs": 10_000, "batch_size": 32,
                            "model": {"name": "residual", "widths": [4], "blocks": 1}})

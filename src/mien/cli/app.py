@@ -13,9 +13,12 @@ from mien.cli.data import app as data_app
 from mien.cli.errors import USER_ERROR
 from mien.cli.evaluate import evaluate
 from mien.cli.export import export
+from mien.cli.lr_range import lr_range
 from mien.cli.models import models
 from mien.cli.recipes import recipes
+from mien.cli.sweep import sweep
 from mien.cli.train import fine_tune, train
+from mien.cli.tune import tune
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -46,6 +49,9 @@ def _root(
 app.command()(analyze)
 app.command()(train)
 app.command("fine-tune")(fine_tune)
+app.command()(tune)
+app.command()(sweep)
+app.command("lr-range")(lr_range)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(export)

@@ -55,7 +55,7 @@ def models(
     with require_extra("train"):
         from mien.models import MODELS, summarise  # noqa: PLC0415
         from mien.models.diagram import write_diagram  # noqa: PLC0415
-        from mien.training.recipe import load_recipe, recipe_from_dict  # noqa: PLC0415
+        from mien.training.recipe_file import load_recipe, recipe_from_dict  # noqa: PLC0415
 
         if recipe is not None:
             loaded = load_recipe(recipe, set_ or ())

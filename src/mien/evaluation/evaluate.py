@@ -248,7 +248,7 @@ def _as_trained(predictor: Predictor, dataset: ExpressionDataset, split: str) ->
     wanted: Mapping[str, Any] = predictor.recipe.get("data", {})
     if not (wanted.get("classes") or wanted.get("hold_out")):
         return dataset
-    from mien.training.recipe import recipe_from_dict  # noqa: PLC0415 - brings torch
+    from mien.training.recipe_file import recipe_from_dict  # noqa: PLC0415 - brings torch
     from mien.training.splits import prepare_splits  # noqa: PLC0415
 
     return prepare_splits(recipe_from_dict(predictor.recipe), dataset)

@@ -94,7 +94,8 @@ def read_training_facts(run: Path) -> TrainingFacts | None:
         RecipeError: The run's recipe is.
     """
     from mien.training.history import METRICS, History  # noqa: PLC0415 - brings torch
-    from mien.training.recipe import AugmentConfig, load_recipe  # noqa: PLC0415
+    from mien.training.recipe import AugmentConfig  # noqa: PLC0415
+    from mien.training.recipe_file import load_recipe  # noqa: PLC0415
 
     if not (run / METRICS).is_file():
         return None

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mien.training.callbacks import Progress
-    from mien.training.recipe import Recipe, load_recipe
+    from mien.training.recipe import Recipe
+    from mien.training.recipe_file import load_recipe
     from mien.training.run import RunResult, find_device, train
 
 __all__ = ["Progress", "Recipe", "RunResult", "find_device", "load_recipe", "train"]
@@ -18,7 +19,7 @@ _HOMES = {
     "Recipe": "mien.training.recipe",
     "RunResult": "mien.training.run",
     "find_device": "mien.training.run",
-    "load_recipe": "mien.training.recipe",
+    "load_recipe": "mien.training.recipe_file",
     "train": "mien.training.run",
 }
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from mien.errors import CheckpointError, RecipeError
 from mien.metadata import BEST, model_file
 from mien.models import ClassicalConfig, build_model
-from mien.training.recipe import Recipe, recipe_from_dict
+from mien.training.recipe import Recipe
+from mien.training.recipe_file import recipe_from_dict
 
 LAST = "last.ckpt"
 

@@ -34,7 +34,8 @@ from mien.models import ClassicalConfig, ClassicalModel
 from mien.preprocess import FACE_SIZE
 from mien.training.callbacks import Progress
 from mien.training.history import History
-from mien.training.recipe import Recipe, recipe_from_dict
+from mien.training.recipe import Recipe
+from mien.training.recipe_file import recipe_from_dict
 from mien.training.run import (
     RunResult,
     check_same_run,

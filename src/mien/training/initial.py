@@ -16,7 +16,9 @@ from mien.models import build_model
 from mien.models.backbone import BackboneConfig
 from mien.preprocess import standardise
 from mien.training.checkpoint import load_checkpoint
-from mien.training.recipe import Recipe, recipe_from_dict
+from mien.training.recipe import Recipe
+from mien.training.recipe_file import recipe_from_dict
+from mien.training.splits import pixel_scale
 
 #: What a recipe calls the model in the package.
 EMBEDDED: Final = DEFAULT_MODEL.stem
@@ -75,6 +77,21 @@ def load_initial(name: str) -> Initial:
         std=found.std,
         weights=found.weights,
     )
+
+
+def load_start(recipe: Recipe, training: ExpressionDataset) -> tuple[Initial | None, float, float]:
+    """Return what a run starts from, if anything, and the mean and deviation of its input.
+
+    A model that is trained further keeps the scale that it knows.
+
+    Raises:
+        CheckpointError: There is no such model, or it cannot be used.
+        ModelError: The ONNX file is not one of mien.
+    """
+    if recipe.initial:
+        initial = load_initial(recipe.initial)
+        return initial, initial.mean, initial.std
+    return None, *pixel_scale(recipe, training)
 
 
 def continue_recipe(recipe: Recipe, name: str) -> Recipe:

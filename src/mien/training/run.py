@@ -43,10 +43,11 @@ from mien.preprocess import FACE_SIZE
 from mien.training.callbacks import AtomicCheckpointIO, Progress, Watcher, keep_checkpoint
 from mien.training.checkpoint import LAST, card_json, read_checkpoint
 from mien.training.history import History
-from mien.training.initial import build_network, load_initial
+from mien.training.initial import build_network, load_start
 from mien.training.module import ExpressionModule, TrainingData
-from mien.training.recipe import Recipe, recipe_from_dict
-from mien.training.splits import describe_data, learning_splits, pixel_scale
+from mien.training.recipe import Recipe
+from mien.training.recipe_file import recipe_from_dict
+from mien.training.splits import describe_data, learning_splits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +104,7 @@ def train(
 
         return train_classical(recipe, dataset, folder, resume=resume, watch=watch)
     training, validation = learning_splits(recipe, dataset)
-    initial = load_initial(recipe.initial) if recipe.initial else None
-    mean, std = (initial.mean, initial.std) if initial else pixel_scale(recipe, training)
+    initial, mean, std = load_start(recipe, training)
     data = describe_data(recipe, training, validation)
     card = card_json(recipe, classes=training.classes, mean=mean, std=std, data=data)
     _check_folder(folder, card, resume=resume)
@@ -128,6 +128,11 @@ def train(
     write_summary(folder, result, history, facts, versions)
     history.draw()
     return result
+
+
+def uses_bf16(recipe: Recipe, device: torch.device) -> bool:
+    """Return whether a recipe is trained in mixed precision on the device."""
+    return recipe.precision == "bf16" or (recipe.precision == "auto" and has_bf16_hardware(device))
 
 
 def find_device(name: str) -> torch.device:
@@ -209,13 +214,10 @@ def _trainer(
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
     if recipe.patience:
         callbacks.append(EarlyStopping("val_accuracy", mode="max", patience=recipe.patience))
-    use_bf16 = recipe.precision == "bf16" or (
-        recipe.precision == "auto" and has_bf16_hardware(device)
-    )
     return pl.Trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=1,
-        precision="bf16-mixed" if use_bf16 else "32-true",
+        precision="bf16-mixed" if uses_bf16(recipe, device) else "32-true",
         max_epochs=recipe.epochs,
         callbacks=[*callbacks, keep_checkpoint(folder, BEST), keep_checkpoint(folder, LAST)],
         plugins=[AtomicCheckpointIO()],

@@ -1,0 +1,90 @@
+"""What the commands that train more than once share: options, a live line, and Ctrl-C."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.status import Status
+
+from mien.cli.data import open_dataset
+from mien.cli.train import INTERRUPTED
+
+if TYPE_CHECKING:
+    from mien.data import ExpressionDataset
+    from mien.training import Progress, Recipe
+
+RecipeArgument = Annotated[str, typer.Argument(help="A packaged recipe's name, or a TOML file.")]
+DataOption = Annotated[
+    Path | None, typer.Option(help="What to train on.  [default: $MIEN_FER2013]")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
+]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
+]
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn a wrong argument that the library finds into a wrong use of the command."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def open_inputs(
+    recipe: str, settings: Sequence[str] | None, data: Path | None, device: str
+) -> "tuple[Recipe, ExpressionDataset]":
+    """Return the recipe and the data set, once the device is known to be there."""
+    from mien.training import find_device, load_recipe  # noqa: PLC0415
+
+    with usage_errors():
+        find_device(device)
+    return load_recipe(recipe, settings or ()), open_dataset(data)
+
+
+class RunsDisplay:
+    """A live line of the current run's epochs on a terminal; lines that stay, everywhere."""
+
+    def __init__(self) -> None:
+        self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self._status = Status("starting", console=self._console)
+
+    def __enter__(self) -> "RunsDisplay":
+        if self._console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def show(self, run: str, progress: "Progress") -> None:
+        """Draw how far a run is."""
+        epoch, epochs = f"epoch {progress.epoch}/{progress.epochs}", progress.metrics
+        reached = "" if epochs is None else f", validation {100 * epochs['val_accuracy']:.2f} %"
+        step = f"step {progress.step}/{progress.steps}"
+        self._status.update(f"{run}  {epoch}, {step}{reached}")
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        self._status.update("waiting for the next run, or for other workers")
+        self._console.print(line, markup=False)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """On Ctrl-C, say how to go on: the same command knows what is done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        again = shlex.join(["mien", *sys.argv[1:]])
+        typer.echo(f"stopped; go on with the same command: {again}", err=True)
+        raise typer.Exit(INTERRUPTED) from None

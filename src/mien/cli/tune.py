@@ -1,0 +1,150 @@
+"""``mien tune``: search a recipe's values with Optuna."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mien.cli.errors import require_extra
+from mien.cli.runs import (
+    DataOption,
+    DeviceOption,
+    RecipeArgument,
+    RunsDisplay,
+    SetOption,
+    open_inputs,
+    stoppable,
+    usage_errors,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mien.training.tune import TrialResult, Tuning
+
+#: Trials in the table of the best.
+SHOWN = 10
+
+
+def tune(
+    recipe: RecipeArgument,
+    *,
+    data: DataOption = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The search's folder.  [default: runs/tune-RECIPE]")
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Finished trials wanted, those of earlier calls included.")
+    ] = 20,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=SPEC",
+            help="What to search: optimizer.lr=1e-4..1e-1:log, batch_size=64|128.  "
+            "[default: rate, weight decay, label smoothing, batch size, dropout]",
+        ),
+    ] = None,
+    sampler: Annotated[
+        Literal["tpe", "random"], typer.Option(help="How values are drawn.")
+    ] = "tpe",
+    pruner: Annotated[
+        Literal["median", "hyperband", "none"], typer.Option(help="How poor trials are ended.")
+    ] = "median",
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The database.  [default: sqlite in the folder]"),
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Name in the database.  [default: RECIPE]")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seeds the values drawn.")] = 0,
+    set_: SetOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Search for the values with the highest validation accuracy; the test split stays unseen.
+
+    The same command goes on with a search that was stopped, and started several times it shares
+    the work among as many workers.
+
+    Example: mien tune mien-s --trials 30 --search "optimizer.lr=1e-3..1:log" --set epochs=10
+    """
+    with require_extra("train"):
+        from mien.training.search_space import default_search, parse_search  # noqa: PLC0415
+        from mien.training.tune import Search  # noqa: PLC0415
+        from mien.training.tune import tune as run_search  # noqa: PLC0415
+
+        loaded, dataset = open_inputs(recipe, set_, data, device)
+        wanted = Search(
+            space=parse_search(search, loaded) if search else default_search(loaded),
+            trials=trials,
+            sampler=sampler,
+            pruner=pruner,
+            storage=storage,
+            name=study,
+            seed=seed,
+        )
+        folder = output or Path("runs") / f"tune-{loaded.name}"
+        with stoppable(), RunsDisplay() as display:
+            display.say(f"{loaded.name}: {loaded.title}\n{dataset}\n→ {folder}")
+            display.say("searching " + ", ".join(map(str, wanted.space)))
+            with usage_errors():
+                tuning = run_search(
+                    loaded,
+                    dataset,
+                    folder,
+                    wanted,
+                    device=device,
+                    watch=display.show,
+                    tell=lambda trial: display.say(_line(trial)),
+                )
+    _print(tuning, loaded.data.validation)
+
+
+def _line(trial: "TrialResult") -> str:
+    values = ", ".join(f"{key} {_short(value)}" for key, value in trial.values.items())
+    return (
+        f"trial {trial.number:3d}  {trial.state:8}  {_percent(trial.accuracy):>7}  "
+        f"{trial.epochs} epochs, {trial.minutes:.1f} min  {values}"
+    )
+
+
+def _print(tuning: "Tuning", validation: str) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    from mien.training.tune import BEST_RECIPE  # noqa: PLC0415
+
+    console = Console(stderr=True, highlight=False)
+    console.print(_table(tuning, validation))
+    if tuning.importances:
+        shares = ", ".join(f"{key} {100 * s:.0f} %" for key, s in tuning.importances.items())
+        console.print(f"what sets them apart: {shares}", soft_wrap=True)
+    if tuning.best is None:
+        console.print("no trial was complete: there is no best recipe yet")
+        return
+    best = tuning.folder / BEST_RECIPE
+    console.print(f"next: mien train {best}", soft_wrap=True)
+    typer.echo(best)
+
+
+def _table(tuning: "Tuning", validation: str) -> "Table":
+    from rich.table import Table  # noqa: PLC0415
+
+    complete = [trial for trial in tuning.trials if trial.state == "complete"]
+    complete.sort(key=lambda trial: trial.accuracy or 0.0, reverse=True)
+    keys = list(complete[0].values) if complete else []
+    pruned = sum(trial.state == "pruned" for trial in tuning.trials)
+    # A key breaks after its table, so that the columns stay as narrow as their values.
+    table = Table("trial", validation, "min", *(key.replace(".", ".\n") for key in keys))
+    table.title = f"best of {len(complete)} complete trials; {pruned} pruned"
+    for trial in complete[:SHOWN]:
+        values = (_short(trial.values[key]) for key in keys)
+        table.add_row(str(trial.number), _percent(trial.accuracy), f"{trial.minutes:.1f}", *values)
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f} %"
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
