@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
-
-optuna = pytest.importorskip("optuna")
 
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, RecipeError
@@ -17,7 +16,8 @@ from mien.metadata import BEST
 from mien.training import Progress, Recipe, load_recipe, train
 from mien.training.checkpoint import LAST, load_checkpoint
 from mien.training.search_space import parse_search
-from mien.training.tune import Search, TrialResult, Tuning, tune
+from mien.training.study import Search
+from mien.training.tune import TrialResult, Tuning, tune
 
 #: From what learns to what cannot.
 RATE = "optimizer.lr=1e-9..0.1:log"
@@ -28,7 +28,8 @@ import sys
 from mien.data import read_dataset
 from mien.training.recipe import recipe_from_dict
 from mien.training.search_space import parse_search
-from mien.training.tune import Search, tune
+from mien.training.study import Search
+from mien.training.tune import tune
 
 folder, data, trials, epochs = sys.argv[1:]
 recipe = recipe_from_dict({"name": "tiny", "epochs": int(epochs), "batch_size": 32,
