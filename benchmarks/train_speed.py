@@ -81,7 +81,7 @@ def endless(faces: Faces, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, 
 def training_step(
     recipe: Recipe, batches: Iterator[tuple[Tensor, Tensor]], dtype: torch.dtype
 ) -> Callable[[], object]:
-    network = build_model(recipe.model_name, config=recipe.model)
+    network = build_model(recipe.model_name, config=recipe.network)
     network = network.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(network, recipe.optimizer)
 

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-pytest.importorskip("optuna")
-
 import mien
 from mien.cli.app import app
 from mien.data import save_dataset

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from mien.models.backbone import BackboneConfig
 
 
 def test_faces_reach_the_backbone_large_in_three_channels_and_its_own_scale() -> None:
-    network = BackboneConfig(backbone="resnet18", size=96).build(7).eval()
+    network: Any = BackboneConfig(backbone="resnet18", size=96).build(7).eval()
     seen = []
     network.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
 
@@ -20,7 +21,7 @@ def test_faces_reach_the_backbone_large_in_three_channels_and_its_own_scale() ->
 
 
 def test_the_head_is_float32_under_mixed_precision() -> None:
-    network = BackboneConfig(backbone="resnet18", size=32).build(7).eval()
+    network: Any = BackboneConfig(backbone="resnet18", size=32).build(7).eval()
 
     with torch.autocast("cpu", torch.bfloat16):
         features = network.features(torch.rand(2, 1, 48, 48))
@@ -34,7 +35,7 @@ def test_a_local_file_of_weights_is_taken(stand_in_weights: Path) -> None:
     from safetensors.torch import load_file
 
     config = BackboneConfig(backbone="resnet10t", weights=str(stand_in_weights), size=32)
-    network = config.build(7)
+    network: Any = config.build(7)
     config.load_pretrained(network)
 
     theirs = load_file(stand_in_weights)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -17,14 +19,15 @@ def test_spatial_dropout_drops_whole_channels() -> None:
     config = PlainNetConfig(
         widths=(64,), convolutions=(1,), block_dropout=0.5, spatial_dropout=True
     )
-    block = config.build(7).train().blocks[0]
+    network: Any = config.build(7).train()
+    block = network.blocks[0]
 
     maps = block(torch.rand(1, 1, 48, 48)) > 0
 
     alive = maps.flatten(start_dim=2).any(dim=2)[0]
     assert 10 < alive.sum() < 54
-    singly = PlainNetConfig(widths=(64,), convolutions=(1,), block_dropout=0.5)
-    assert singly.build(7).train().blocks[0](torch.rand(1, 1, 48, 48)).amax(dim=(2, 3)).all()
+    singly: Any = PlainNetConfig(widths=(64,), convolutions=(1,), block_dropout=0.5).build(7)
+    assert singly.train().blocks[0](torch.rand(1, 1, 48, 48)).amax(dim=(2, 3)).all()
 
 
 def test_dropout_follows_each_block_and_each_dense_layer() -> None:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -30,7 +32,7 @@ CONFIGS: dict[str, ModelConfig] = {
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 def test_every_model_reads_faces_and_learns_with_every_weight(config: ModelConfig) -> None:
-    model = config.build(5)
+    model: Any = config.build(5)
     faces = torch.rand(4, 1, 48, 48)
 
     logits = model(faces)
@@ -51,7 +53,8 @@ def test_pooled_models_read_smaller_faces(config: ModelConfig) -> None:
 
 def test_defaults_build_by_name() -> None:
     for name in MODELS:
-        assert build_model(name, num_classes=5).head.out_features == 5
+        model: Any = build_model(name, num_classes=5)
+        assert model.head.out_features == 5
 
 
 def test_an_unknown_model_names_the_nearest() -> None:

@@ -1,10 +1,10 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from mien.data.dataset import ExpressionDataset
 from mien.data.selection import regroup_classes
@@ -26,7 +26,10 @@ def logits(
 ) -> torch.Tensor:
     network.eval()
     with torch.no_grad():
-        return network(torch.from_numpy(standardise(faces.images, mean=mean, std=std)))
+        answers: torch.Tensor = network(
+            torch.from_numpy(standardise(faces.images, mean=mean, std=std))
+        )
+    return answers
 
 
 @pytest.mark.parametrize("kind", ["run", "checkpoint", "onnx"])
@@ -73,7 +76,7 @@ def test_other_classes_get_a_fresh_last_layer(
     two = regroup_classes(faces, ("happy", "sad"))
     initial = load_initial(str(trained))
 
-    network = build_network(make_recipe(initial=str(trained)), two, initial)
+    network: Any = build_network(make_recipe(initial=str(trained)), two, initial)
 
     assert network.head.out_features == 2
     torch.testing.assert_close(network.stem[0].weight, initial.weights["stem.0.weight"])
@@ -171,7 +174,7 @@ def test_features_are_all_but_the_head() -> None:
     assert np.prod(network.classify(network.features(torch.zeros(1, 1, 48, 48))).shape) == 7
 
 
-def build_network_of_plain() -> nn.Module:
+def build_network_of_plain() -> Any:
     from mien.models import build_model
 
     return build_model("plain").eval()

@@ -16,7 +16,8 @@ from mien.metadata import BEST
 from mien.training import Progress, Recipe, load_recipe, train
 from mien.training.checkpoint import LAST, load_checkpoint
 from mien.training.search_space import parse_search
-from mien.training.tune import Search, TrialResult, Tuning, tune
+from mien.training.study import Search
+from mien.training.tune import TrialResult, Tuning, tune
 
 #: From what learns to what cannot.
 RATE = "optimizer.lr=1e-9..0.1:log"
@@ -27,7 +28,8 @@ import sys
 from mien.data import read_dataset
 from mien.training.recipe_file import recipe_from_dict
 from mien.training.search_space import parse_search
-from mien.training.tune import Search, tune
+from mien.training.study import Search
+from mien.training.tune import tune
 
 folder, data, trials, epochs = sys.argv[1:]
 recipe = recipe_from_dict({"name": "tiny", "epochs": int(epochs), "batch_size": 32,

@@ -67,7 +67,7 @@ def models(
             title = loaded.model_name
         if loaded.model_name not in MODELS:
             raise typer.BadParameter(f"{loaded.model_name} is no network and has no layers")
-        network = loaded.model.build(classes)
+        network = loaded.network.build(classes)
         summary = summarise(network)
         if diagram is not None:
             write_diagram(diagram, summary, title=title)

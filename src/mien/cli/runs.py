@@ -1,4 +1,4 @@
-"""What the commands that train more than once share: options, a live line, and Ctrl-C."""
+"""What the commands that train share: options, a live line, and Ctrl-C."""
 
 import shlex
 import sys
@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.status import Status
 
 from mien.cli.data import open_dataset
-from mien.cli.train import INTERRUPTED
 
 if TYPE_CHECKING:
     from mien.data import ExpressionDataset
     from mien.training import Progress, Recipe
+
+#: Shells report a program ended by Ctrl-C with 128 + SIGINT.
+INTERRUPTED = 130
 
 RecipeArgument = Annotated[str, typer.Argument(help="A packaged recipe's name, or a TOML file.")]
 DataOption = Annotated[

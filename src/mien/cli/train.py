@@ -4,7 +4,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,6 +13,14 @@ from rich.progress import Progress as Bar
 
 from mien.cli.data import OwnClassesOption, VotesOption, open_dataset
 from mien.cli.errors import require_extra
+from mien.cli.runs import (
+    INTERRUPTED,
+    DataOption,
+    DeviceOption,
+    RecipeArgument,
+    SetOption,
+    usage_errors,
+)
 from mien.errors import CheckpointError
 from mien.metadata import CLASSICAL_FILE
 
@@ -20,30 +28,16 @@ if TYPE_CHECKING:
     from mien.data import ExpressionDataset
     from mien.training import Progress, Recipe
 
-#: Shells report a program ended by Ctrl-C with 128 + SIGINT.
-INTERRUPTED = 130
-
-
-DataOption = Annotated[
-    Path | None, typer.Option(help="What to train on.  [default: $MIEN_FER2013]")
-]
 OutputOption = Annotated[
     Path | None, typer.Option(help="The run's folder.  [default: runs/RECIPE-DATE-TIME]")
 ]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue the run in --output, or the recipe's newest.")
 ]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
-]
-DeviceOption = Annotated[
-    Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
-]
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A packaged recipe's name, or a TOML file.")],
+    recipe: RecipeArgument,
     data: DataOption = None,
     votes: VotesOption = None,
     own_classes: OwnClassesOption = False,
@@ -102,10 +96,8 @@ def fine_tune(
 def _check_device(device: str) -> None:
     from mien.training import find_device  # noqa: PLC0415
 
-    try:
+    with usage_errors():
         find_device(device)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--device") from error
 
 
 def _train(

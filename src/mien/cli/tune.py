@@ -70,7 +70,7 @@ def tune(
     """
     with require_extra("train"):
         from mien.training.search_space import default_search, parse_search  # noqa: PLC0415
-        from mien.training.tune import Search  # noqa: PLC0415
+        from mien.training.study import Search  # noqa: PLC0415
         from mien.training.tune import tune as run_search  # noqa: PLC0415
 
         loaded, dataset = open_inputs(recipe, set_, data, device)

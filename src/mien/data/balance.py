@@ -132,7 +132,8 @@ def _vary_face(
     levels = (turned - mean) * rng.uniform(*variation.contrast) + mean + brightness
     if rng.random() < variation.noise_probability:
         levels += rng.normal(0.0, variation.noise_levels, levels.shape)
-    return levels.round().clip(0, 255).astype(np.uint8)
+    varied: npt.NDArray[np.uint8] = levels.round().clip(0, 255).astype(np.uint8)
+    return varied
 
 
 def _turn(image: npt.NDArray[np.uint8], *, angle_deg: float, zoom: float) -> npt.NDArray[np.uint8]:

@@ -125,14 +125,14 @@ def _labels(
         try:
             known[folder] = EXPRESSIONS.index(parse_expression(name))
         except ValueError as error:
-            wrong[folder] = error
-    misspelt = any("did you mean" in str(error) for error in wrong.values())
+            wrong[folder] = str(error)
+    misspelt = any("did you mean" in reason for reason in wrong.values())
     if own or (wrong and not known and not misspelt):
         classes = tuple(sorted(set(class_of.values())))
         return classes, {folder: classes.index(name) for folder, name in class_of.items()}
-    for folder, error in wrong.items():
+    for folder, reason in wrong.items():
         raise DataError(
-            f"{source}: folder {folder}: {error}; for classes of your own say --own-classes"
+            f"{source}: folder {folder}: {reason}; for classes of your own say --own-classes"
         ) from None
     return EXPRESSIONS, known
 

@@ -126,7 +126,9 @@ def build_network(
             are of another network.
     """
     torch.manual_seed(recipe.seed)
-    network = build_model(recipe.model_name, num_classes=len(training.classes), config=recipe.model)
+    network = build_model(
+        recipe.model_name, num_classes=len(training.classes), config=recipe.network
+    )
     pretrained = isinstance(recipe.model, BackboneConfig) and recipe.model.is_pretrained
     if initial is not None:
         _copy(initial, training.classes, network, recipe)
@@ -223,7 +225,7 @@ def _from_onnx(path: Path) -> Initial:
         for tensor in model.graph.initializer
     }
     recipe = recipe_from_dict(facts.recipe)
-    network = build_model(recipe.model_name, num_classes=len(facts.classes), config=recipe.model)
+    network = build_model(recipe.model_name, num_classes=len(facts.classes), config=recipe.network)
     known = set(network.state_dict())
     return Initial(
         recipe=recipe,

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
 from mien.errors import RecipeError
-from mien.models import ClassicalConfig
 from mien.training.batches import Faces, TrainingBatches
 from mien.training.initial import build_network, load_start
 from mien.training.losses import ExpressionLoss, balanced_weights
@@ -129,8 +128,6 @@ def lr_range_test(
     if steps < 10:
         raise ValueError(f"{steps} steps tell nothing: take 10 or more")
     where = find_device(device)
-    if isinstance(recipe.model, ClassicalConfig):
-        raise RecipeError(f"{recipe.model_name} is fitted at once and has no learning rate")
     training, _ = learning_splits(recipe, dataset)
     initial, mean, std = load_start(recipe, training)
     network = build_network(recipe, training, initial).to(where)

@@ -283,6 +283,22 @@ class Recipe:
             )
 
     @property
+    def network(self) -> ModelConfig:
+        """The options of the network, for what can be done with networks only.
+
+        Raises:
+            RecipeError: The model is a classical baseline.
+        """
+        if isinstance(self.model, ClassicalConfig):
+            raise RecipeError(f"{self.model_name} is a classical baseline, not a network")
+        return self.model
+
+    @property
+    def is_classical(self) -> bool:
+        """Whether the model is a classical baseline, not a network."""
+        return isinstance(self.model, ClassicalConfig)
+
+    @property
     def has_fixed_features(self) -> bool:
         """Whether each face's features are the same in every epoch, and so computed once."""
         return self.frozen and self.augment == AugmentConfig() and not self.progressive.epochs

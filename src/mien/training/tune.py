@@ -9,27 +9,24 @@
     └── best.toml       the best trial's recipe, for `mien train`
 
 A worker is a process that calls :func:`tune`; those with the same database share the work. This
-module imports Optuna and is imported by nothing else here, so that training goes without it.
+module and the study's import Optuna; training itself goes without it.
 """
 
 import contextlib
-import json
 import math
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-import numpy as np
 import optuna
 import torch
 from optuna.trial import TrialState
 
 from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
-from mien.errors import CheckpointError, RecipeError
+from mien.errors import RecipeError
 from mien.metadata import BEST
 from mien.training.callbacks import Progress
 from mien.training.checkpoint import LAST
@@ -38,60 +35,22 @@ from mien.training.recipe import Recipe
 from mien.training.recipe_file import override_recipe
 from mien.training.run import train
 from mien.training.search_space import Choices, Dimension, refuse_test_split
-from mien.training.splits import describe_data, learning_splits
+from mien.training.splits import learning_splits
+from mien.training.study import (
+    ATTEMPT,
+    CONTINUES,
+    Search,
+    open_study,
+    quiet_optuna,
+    try_again,
+)
 from mien.training.tables import write_table
 
 BEST_RECIPE: Final = "best.toml"
 TRIALS: Final = "trials.csv"
 
-#: Seconds between a worker's signs of life, and without one until its trial counts as failed.
-HEARTBEAT_S: Final = 10
-STALE_S: Final = 60
-
-#: How often values are tried whose worker died, since they may be what killed it.
-_ATTEMPTS: Final = 3
-
-#: Seconds that a worker waits for the database while another writes to it.
-_PATIENCE_S: Final = 60
-
-#: Trial's attributes in the database: the trial it goes on with, and how often it was tried.
-_CONTINUES, _ATTEMPT = "continues", "attempt"
-
+#: States of the trials that count.
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """What to search, and how.
-
-    Attributes:
-        space: The keys to vary.
-        trials: Finished trials wanted, those already in the database included.
-        sampler: ``tpe`` learns from the trials so far (Bergstra et al. 2011,
-            https://proceedings.neurips.cc/paper/2011/hash/86e8f7ab32cfd12577bc2619bc635690-Abstract.html),
-            ``random`` does not.
-        pruner: Ends a trial that is behind: ``median`` when below the median of the others at
-            the same epoch, ``hyperband`` by brackets (Li et al. 2018,
-            https://arxiv.org/abs/1603.06560), ``none`` never.
-        storage: Database URL; a SQLite file in the folder when left out.
-        name: The study's name in the database; the recipe's when left out.
-        seed: Seeds the values drawn, together with the trial's number: a search that was stopped
-            draws the same, and workers never draw alike.
-    """
-
-    space: tuple[Dimension, ...]
-    trials: int = 20
-    sampler: Literal["tpe", "random"] = "tpe"
-    pruner: Literal["median", "hyperband", "none"] = "median"
-    storage: str | None = None
-    name: str | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.space:
-            raise RecipeError("there is nothing to search: name a key, e.g. batch_size=64|128")
-        if self.trials < 1:
-            raise ValueError(f"trials must be 1 or more, got {self.trials}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +128,8 @@ def tune(
     refuse_test_split(recipe)
     learning_splits(recipe, dataset)
     folder = Path(folder)
-    with _quiet():
-        study = _open_study(recipe, dataset, folder, search)
+    with quiet_optuna():
+        study = open_study(recipe, dataset, folder, search)
         worker = _Worker(recipe, dataset, folder, search, device, watch)
         while _wait_for_work(study, search.trials):
             try:
@@ -239,14 +198,14 @@ class _Worker:
             trial.set_user_attr("epochs", len(rows))
             trial.set_user_attr("minutes", sum(row["seconds"] for row in rows) / 60)
         if result.interrupted:
-            _try_again(trial.study, trial, attempt=trial.user_attrs.get(_ATTEMPT, 1))
+            try_again(trial.study, trial, attempt=trial.user_attrs.get(ATTEMPT, 1))
             raise KeyboardInterrupt
         return result.best_accuracy
 
     def _open_run(self, trial: optuna.Trial) -> Path:
         """Return the trial's folder, which takes over what a trial before it had reached."""
         run = self._folder / _run_name(trial.number)
-        before = trial.user_attrs.get(_CONTINUES)
+        before = trial.user_attrs.get(CONTINUES)
         if before is not None and (self._folder / _run_name(before) / LAST).is_file():
             (self._folder / _run_name(before)).rename(run)
         return run
@@ -264,54 +223,6 @@ class _Worker:
             raise optuna.TrialPruned
 
 
-class _PerTrial(optuna.samplers.BaseSampler):  # type: ignore[misc] # Optuna is not followed
-    """A sampler that is seeded anew for every trial, by the trial's number."""
-
-    def __init__(self, name: str, seed: int) -> None:
-        kinds = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
-        self._kind = kinds[name]
-        self._seed = seed
-        self._sampler = self._kind(seed=seed)
-
-    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        """Seed for this trial."""
-        seed = np.random.SeedSequence((self._seed, trial.number)).generate_state(1)[0]
-        self._sampler = self._kind(seed=int(seed))
-        self._sampler.before_trial(study, trial)
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
-    ) -> dict[str, Any]:
-        """Return what is drawn together."""
-        return dict(self._sampler.infer_relative_search_space(study, trial))
-
-    def sample_relative(
-        self, study: optuna.Study, trial: optuna.trial.FrozenTrial, search_space: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Draw what is drawn together."""
-        return dict(self._sampler.sample_relative(study, trial, search_space))
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: optuna.trial.FrozenTrial,
-        param_name: str,
-        param_distribution: Any,
-    ) -> Any:
-        """Draw one value."""
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self,
-        study: optuna.Study,
-        trial: optuna.trial.FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """Pass on how the trial ended."""
-        self._sampler.after_trial(study, trial, state, values)
-
-
 def _suggest(trial: optuna.Trial, dimension: Dimension) -> Any:
     if isinstance(dimension, Choices):
         return trial.suggest_categorical(dimension.key, dimension.values)
@@ -327,82 +238,6 @@ def _run_name(number: int) -> str:
     return f"trial-{number:04d}"
 
 
-def _open_study(
-    recipe: Recipe, dataset: ExpressionDataset, folder: Path, search: Search
-) -> optuna.Study:
-    """Return the study, made or joined, once it is seen to be of the same search."""
-    name = search.name or recipe.name
-    options = {
-        "study_name": name,
-        "storage": _open_storage(folder, search),
-        "sampler": _PerTrial(search.sampler, search.seed),
-        "pruner": _pruner(search.pruner, recipe.epochs),
-    }
-    held = next(folder.glob("trial-*"), None)
-    try:
-        study = optuna.create_study(direction="maximize", **options)
-    except optuna.exceptions.DuplicatedStudyError:
-        study = optuna.load_study(**options)
-    else:
-        if held is not None:
-            optuna.delete_study(study_name=name, storage=options["storage"])
-            raise CheckpointError(
-                f"{folder} holds the trials of another study: name it, or take another folder"
-            )
-    facts = {
-        "recipe": recipe.to_dict(),
-        "search": [str(dimension) for dimension in search.space],
-        "data": describe_data(recipe, *learning_splits(recipe, dataset)),
-    }
-    now = json.loads(json.dumps(facts))
-    for part, begun in study.user_attrs.items():
-        if part in now and begun != now[part]:
-            raise CheckpointError(
-                f"study {name}: it was begun with another {part}; go on with the same, or begin "
-                f"another study in another folder"
-            )
-    for part, value in now.items():
-        if part not in study.user_attrs:
-            study.set_user_attr(part, value)
-    return study
-
-
-def _open_storage(folder: Path, search: Search) -> optuna.storages.RDBStorage:
-    import sqlalchemy  # noqa: PLC0415 - Optuna's own, imported only to name its errors
-
-    folder.mkdir(parents=True, exist_ok=True)
-    url = search.storage or f"sqlite:///{(folder / 'study.db').resolve().as_posix()}"
-    options: dict[str, Any] = {"pool_pre_ping": True}
-    if url.startswith("sqlite"):
-        options["connect_args"] = {"timeout": _PATIENCE_S}
-    for attempt in range(5):
-        try:
-            return optuna.storages.RDBStorage(
-                url,
-                engine_kwargs=options,
-                heartbeat_interval=HEARTBEAT_S,
-                grace_period=STALE_S,
-                heartbeat_stale_trial_callback=_try_again_if_stale,
-            )
-        except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.IntegrityError) as error:
-            # Workers that start at once may make the same tables at once; one of them wins.
-            if attempt == 4:
-                raise ValueError(f"{url}: the database cannot be used: {error.args[0]}") from error
-            time.sleep(0.5)
-        except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-            raise ValueError(f"{url}: the database cannot be used: {error}") from error
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
-    if name == "median":
-        # The first fifth says little: the rate is still rising, or far too high to rank by.
-        return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=epochs // 5 + 1)
-    if name == "hyperband":
-        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs)
-    return optuna.pruners.NopPruner()
-
-
 def _wait_for_work(study: optuna.Study, wanted: int) -> bool:
     """Return whether one more trial is needed, when the other workers' may still fail."""
     while True:
@@ -414,18 +249,6 @@ def _wait_for_work(study: optuna.Study, wanted: int) -> bool:
             return True
         time.sleep(1)
         optuna.storages.fail_stale_trials(study)
-
-
-def _try_again_if_stale(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-    attempt = trial.user_attrs.get(_ATTEMPT, 1)
-    if attempt < _ATTEMPTS:
-        _try_again(study, trial, attempt=attempt + 1)
-
-
-def _try_again(
-    study: optuna.Study, trial: optuna.Trial | optuna.trial.FrozenTrial, *, attempt: int
-) -> None:
-    study.enqueue_trial(trial.params, user_attrs={_CONTINUES: trial.number, _ATTEMPT: attempt})
 
 
 def _keep_results(study: optuna.Study, recipe: Recipe, search: Search, folder: Path) -> None:
@@ -441,7 +264,7 @@ def _keep_results(study: optuna.Study, recipe: Recipe, search: Search, folder: P
             temporary.write_text(title + text, "utf-8")
     wanted = {best.number} if best is not None else set()
     # What is to go on, or goes on now, is needed too.
-    wanted |= {t.user_attrs.get(_CONTINUES, -1) for t in trials if not t.state.is_finished()}
+    wanted |= {t.user_attrs.get(CONTINUES, -1) for t in trials if not t.state.is_finished()}
     for trial in trials:
         if trial.state.is_finished() and trial.number not in wanted:
             for name in (BEST, LAST):
@@ -486,16 +309,3 @@ def _importances(study: optuna.Study) -> dict[str, float]:
         return dict(optuna.importance.get_param_importances(study))
     except (ImportError, RuntimeError, ValueError):  # too few trials, or all of one value
         return {}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Optuna's log and its notes on what is experimental out of a library that is silent."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(level)
