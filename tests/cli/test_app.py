@@ -7,7 +7,20 @@ from typer.testing import CliRunner
 import mien
 from mien.cli.app import app
 
-COMMANDS = ("analyze", "train", "fine-tune", "evaluate", "compare", "export", "data")
+COMMANDS = (
+    "analyze",
+    "train",
+    "fine-tune",
+    "tune",
+    "sweep",
+    "lr-range",
+    "evaluate",
+    "compare",
+    "export",
+    "models",
+    "recipes",
+    "data",
+)
 
 
 def run_mien(*arguments: str) -> "subprocess.CompletedProcess[str]":

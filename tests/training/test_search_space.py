@@ -81,7 +81,7 @@ def test_values_to_vary_are_separated_by_commas(make_recipe: Callable[..., Recip
 def test_every_recipe_has_a_default_search_around_its_values(name: str) -> None:
     recipe = load_recipe(name)
     if recipe.is_classical:
-        with pytest.raises(RecipeError, match="name one with --search"):
+        with pytest.raises(RecipeError, match="name with --search"):
             default_search(recipe)
         return
 
