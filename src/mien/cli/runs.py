@@ -45,12 +45,16 @@ def usage_errors() -> Iterator[None]:
 def open_inputs(
     recipe: str, settings: Sequence[str] | None, data: Path | None, device: str
 ) -> "tuple[Recipe, ExpressionDataset]":
-    """Return the recipe and the data set, once the device is known to be there."""
+    """Return the recipe and the data set, once the device is known to be there.
+
+    FER+ votes are looked for beside the data where the recipe asks for them.
+    """
     from mien.training import find_device, load_recipe  # noqa: PLC0415
 
     with usage_errors():
         find_device(device)
-    return load_recipe(recipe, settings or ()), open_dataset(data)
+    loaded = load_recipe(recipe, settings or ())
+    return loaded, open_dataset(data, votes=Path("auto") if loaded.data.votes else None)
 
 
 class RunsDisplay:
