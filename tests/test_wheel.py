@@ -23,6 +23,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 def test_the_wheel_has_model_recipes_and_types(names: set[str]) -> None:
     assert "mien/analysis/weights/mien-s.onnx" in names
     assert "mien/recipes/mien-s.toml" in names
+    assert "mien/report/templates/base.html" in names
     assert "mien/py.typed" in names
     assert any(name.endswith("licenses/NOTICE") for name in names)
 
@@ -36,4 +37,4 @@ def test_every_module_is_in_the_wheel(names: set[str]) -> None:
 def test_the_wheel_has_nothing_else(names: set[str]) -> None:
     suffixes = {Path(name).suffix for name in names if not name.startswith("mien-")}
 
-    assert suffixes <= {".py", ".typed", ".toml", ".onnx", ".json"}
+    assert suffixes <= {".py", ".typed", ".toml", ".onnx", ".json", ".html", ".css"}
