@@ -23,6 +23,7 @@ from mien.training import Progress, Recipe, find_device, load_recipe, train
 from mien.training.callbacks import AtomicCheckpointIO
 from mien.training.checkpoint import LAST, load_checkpoint, read_checkpoint
 from mien.training.figures import recipe_names
+from mien.training.module import ExpressionModule
 from mien.training.run import has_bf16_hardware
 
 #: Everything that draws random numbers or keeps state between epochs.
@@ -266,6 +267,27 @@ def test_every_recipe_takes_two_steps(
     recipe = load_recipe(name, overrides)
 
     assert train(recipe, faces, tmp_path / "run", device="cpu").epochs == 1
+
+
+@pytest.mark.parametrize(("patience_on", "epochs"), [("loss", 3), ("accuracy", 6)])
+def test_patience_goes_by_loss_or_accuracy(
+    patience_on: str,
+    epochs: int,
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
+    tmp_path: Path,
+) -> None:
+    recipe = make_recipe(epochs=9, patience=2, patience_on=patience_on)
+    # Loss is best in epoch 1 and accuracy in epoch 4.
+    told = {1: (1.0, 0.1), 2: (1.1, 0.2), 3: (1.2, 0.3), 4: (1.3, 0.4)}
+
+    def tell(module: ExpressionModule, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
+        loss, accuracy = told.get(module.current_epoch + 1, (1.4, 0.3))
+        module.log_dict({"val_loss": loss, "val_accuracy": accuracy}, batch_size=len(batch[0]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ExpressionModule, "validation_step", tell)
+        assert train(recipe, faces, tmp_path / "run", device="cpu").epochs == epochs
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent another way on Windows")

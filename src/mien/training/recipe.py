@@ -227,7 +227,10 @@ class Recipe:
         refine_epochs: Last epochs, which see faces flipped at most and otherwise as they are; a
             model ends closer to what it will be shown (He et al. 2019,
             https://arxiv.org/abs/1909.09148).
-        patience: Epochs without a better validation accuracy before stopping; 0 never stops.
+        patience: Epochs without a better validation before stopping; 0 never stops.
+        patience_on: What patience goes by: the validation's ``accuracy``, or its ``loss``, which
+            stops once a network grows too sure of itself. The weights kept are those of the best
+            accuracy either way.
         initial: Weights to start from: ``mien-s`` (the embedded model), a run, a checkpoint or an
             ONNX file of mien; layers that do not fit, as the last of other classes, start anew.
             Empty starts from random ones.
@@ -255,6 +258,7 @@ class Recipe:
     ema_decay: float = 0.0
     refine_epochs: int = 0
     patience: int = 0
+    patience_on: Literal["accuracy", "loss"] = "accuracy"
     initial: str = ""
     frozen: bool = False
     precision: Literal["auto", "bf16", "fp32"] = "auto"

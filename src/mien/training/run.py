@@ -213,7 +213,9 @@ def _trainer(
     if recipe.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
     if recipe.patience:
-        callbacks.append(EarlyStopping("val_accuracy", mode="max", patience=recipe.patience))
+        mode = "max" if recipe.patience_on == "accuracy" else "min"
+        watched = f"val_{recipe.patience_on}"
+        callbacks.append(EarlyStopping(watched, mode=mode, patience=recipe.patience))
     return pl.Trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=1,
