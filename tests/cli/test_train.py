@@ -188,7 +188,7 @@ def test_fine_tuning_reads_ones_own_classes(own_faces: Path, tmp_path: Path) -> 
         catch_exceptions=False,
     )
     assert trained.exit_code == 0, trained.output
-    assert "fine-tune: Fine-tuning" in trained.stderr
+    assert "fine-tune: mien-s trained further" in trained.stderr
     summary = json.loads(Path("runs/mine/run.json").read_text())
     assert summary["data"]["counts"]["PublicTest"] == {"Laughing": 8, "asleep": 8}
 

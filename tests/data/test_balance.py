@@ -1,7 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mien.data import load_dataset
 from mien.data.balance import Variation, balance, write_image_tree
@@ -97,3 +99,30 @@ def test_a_class_without_faces_cannot_be_varied(uneven: ExpressionDataset) -> No
         balance(uneven.take(np.flatnonzero(uneven.labels != 1)), 20)
     with pytest.raises(ValueError, match="target"):
         balance(uneven, 0)
+
+
+@pytest.mark.parametrize("name", ["../../out", "a/b", "..", "a\\b"])
+def test_a_class_cannot_lead_out_of_the_folder(
+    faces: ExpressionDataset, name: str, tmp_path: Path
+) -> None:
+    odd = replace(faces, classes=(name, *faces.classes[1:]))
+
+    with pytest.raises(DataError, match="cannot be the name of a folder"):
+        write_image_tree(odd, tmp_path / "even")
+    assert not list(tmp_path.iterdir())
+
+
+def test_half_a_folder_is_not_left(
+    faces: ExpressionDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Image.Image.save
+
+    def full(self: Image.Image, path: Path) -> None:
+        if path.stem.endswith("7"):
+            raise OSError(28, "No space left on device")
+        whole(self, path)
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        write_image_tree(faces, tmp_path / "even")
+    assert not list(tmp_path.iterdir())

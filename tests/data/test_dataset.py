@@ -52,3 +52,9 @@ def test_an_empty_data_set(dataset: ExpressionDataset) -> None:
     assert len(empty) == 0
     assert empty.splits == ()
     assert set(empty.counts().values()) == {0}
+
+
+@pytest.mark.parametrize("classes", [("happy", "happy"), ("happy", "")])
+def test_class_names_must_differ(faces: ExpressionDataset, classes: tuple[str, str]) -> None:
+    with pytest.raises(DataError, match="must differ"):
+        replace(faces.take([]), classes=classes)

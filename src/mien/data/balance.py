@@ -5,6 +5,7 @@ Source: the recipe of Hejslet and Vetterstein 2025 for FER2013.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -86,23 +87,36 @@ def write_image_tree(dataset: ExpressionDataset, folder: Path) -> None:
 
     Args:
         dataset: The faces.
-        folder: A new or empty folder.
+        folder: A new or empty folder; it is there whole or not at all.
 
     Raises:
-        DataError: The folder has something in it, or cannot be written.
+        DataError: The folder has something in it or cannot be written, or a class has a name
+            that no folder can have.
     """
+    for name in dataset.classes:
+        if name in (".", "..") or {"/", "\\", "\0"} & set(name):
+            raise DataError(f"the class {name!r} cannot be the name of a folder")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} is not empty: name a new folder")
-    width = len(str(len(dataset)))
     try:
-        for number, (image, label, code) in enumerate(
-            zip(dataset.images, dataset.labels, dataset.split_codes, strict=True)
-        ):
-            there = folder / FOLDER_OF_SPLIT[SPLITS[code]] / dataset.classes[label]
-            there.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(there / f"{number:0{width}d}.png")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+            whole = Path(temporary, folder.name)
+            _write_faces(dataset, whole)
+            whole.replace(folder)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def _write_faces(dataset: ExpressionDataset, folder: Path) -> None:
+    width = len(str(len(dataset)))
+    folder.mkdir()
+    for number, (image, label, code) in enumerate(
+        zip(dataset.images, dataset.labels, dataset.split_codes, strict=True)
+    ):
+        there = folder / FOLDER_OF_SPLIT[SPLITS[code]] / dataset.classes[label]
+        there.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(there / f"{number:0{width}d}.png")
 
 
 def _vary(

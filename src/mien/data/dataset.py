@@ -59,6 +59,8 @@ class ExpressionDataset:
             _check_array(values, name, kind, shape)
             if len(values) != count:
                 raise DataError(f"{count} images but {len(values)} {name}")
+        if len(set(self.classes)) < len(self.classes) or not all(self.classes):
+            raise DataError(f"class names must differ and not be empty, got {self.classes}")
         if count and int(self.split_codes.max()) >= len(SPLITS):
             raise DataError(f"split code {self.split_codes.max()}, expected 0 to {len(SPLITS) - 1}")
         if count and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
