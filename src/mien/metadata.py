@@ -98,6 +98,11 @@ class ModelMetadata:
             facts = {f.name: json.loads(strings[f"mien.{f.name}"]) for f in fields(cls)}
             facts["classes"] = tuple(str(name) for name in _list(facts["classes"]))
             facts["mean"], facts["std"] = float(facts["mean"]), float(facts["std"])
+            if not facts["std"] > 0:
+                raise ValueError(f"std must be above 0, got {facts['std']}")
+            for name in ("recipe", "data", "metrics"):
+                if not isinstance(facts[name], dict):
+                    raise TypeError(f"{name}: expected a table, got {facts[name]!r}")
             crop = {key: (float(x), float(y)) for key, (x, y) in dict(facts["crop"]).items()}
             return cls(**{**facts, "crop": CropGeometry(**crop)})
         except (KeyError, TypeError, ValueError) as error:

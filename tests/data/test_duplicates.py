@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 
 from mien.data.dataset import ExpressionDataset
-from mien.data.duplicates import find_duplicates, group_copies
+from mien.data.duplicates import find_duplicates, group_copies, group_together
 
 
 def test_faces_that_differ_are_no_duplicates(faces: ExpressionDataset) -> None:
@@ -36,3 +36,11 @@ def test_a_single_grey_level_is_a_difference(faces: ExpressionDataset) -> None:
 def test_copies_share_a_group(faces: ExpressionDataset) -> None:
     assert group_copies(faces.images[[4, 1, 4, 2]]).tolist() == [0, 1, 0, 2]
     assert len(group_copies(faces.images[:0])) == 0
+
+
+def test_links_of_either_kind_are_followed_in_chains() -> None:
+    first = np.array([0, 0, 1, 2, 3, 3])
+    second = np.array(["a", "b", "b", "c", "d", "c"])
+
+    assert group_together(first, second).tolist() == [0, 0, 0, 3, 3, 3]
+    assert len(group_together(first[:0], second[:0])) == 0

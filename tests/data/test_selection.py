@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from mien.data.dataset import ExpressionDataset
-from mien.data.selection import regroup_classes, stratified_share, without_copies
+from mien.data.selection import regroup_classes, stratified_share, worthwhile_indices
 from mien.errors import DataError
 
 
@@ -36,10 +36,10 @@ def test_copies_and_flat_faces_are_left_out(faces: ExpressionDataset) -> None:
     labels[5] = (labels[2] + 1) % 7  # a copy of face 2, labelled otherwise
     messy = replace(messy, images=images, labels=labels)
 
-    clean = without_copies(messy)
+    clean = messy.take(worthwhile_indices(messy))
 
     assert list(clean.names) == [faces.names[i] for i in (0, 1, 4)]
-    assert len(without_copies(faces.take([]))) == 0
+    assert len(worthwhile_indices(faces.take([]))) == 0
 
 
 def test_classes_are_merged_and_left_out(faces: ExpressionDataset) -> None:
@@ -61,6 +61,7 @@ def test_classes_are_merged_and_left_out(faces: ExpressionDataset) -> None:
         (("happy", "happy"), "in two groups"),
         (("a=happy", "a=sad"), "different names"),
         (("happy",), "two or more"),
+        (("=happy", "sad"), "has no name"),
     ],
 )
 def test_wrong_groups_are_told(

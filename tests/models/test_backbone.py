@@ -70,3 +70,25 @@ def test_weights_that_cannot_be_had_are_told_in_one_line(
 def test_an_unknown_backbone_names_the_nearest() -> None:
     with pytest.raises(RecipeError, match="did you mean 'resnet50'"):
         BackboneConfig(backbone="resnt50").build(7)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_file_of_other_weights_is_refused(suffix: str, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / f"other{suffix}"
+    stray = {"foo": torch.zeros(3)}
+    save_file(stray, path) if suffix == ".safetensors" else torch.save(stray, path)
+    config = BackboneConfig(backbone="resnet10t", weights=str(path), size=32)
+
+    with pytest.raises(CheckpointError, match="not weights of resnet10t"):
+        config.load_pretrained(config.build(7))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size"), [("resnet18.nope", 64), ("test_vit", 50), ("test_convnext", 16)]
+)
+def test_what_timm_cannot_build_is_told_in_one_line(backbone: str, size: int) -> None:
+    with pytest.raises(RecipeError, match=r"model\.backbone") as refused:
+        BackboneConfig(backbone=backbone, size=size).build(7)
+    assert "\n" not in str(refused.value)

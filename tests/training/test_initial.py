@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,29 @@ from mien.data.dataset import ExpressionDataset
 from mien.data.selection import regroup_classes
 from mien.errors import CheckpointError, ModelError, RecipeError
 from mien.export import export
+from mien.models.backbone import BackboneConfig
 from mien.preprocess import standardise
-from mien.training import Recipe, train
+from mien.training import Progress, Recipe, train
 from mien.training.checkpoint import load_checkpoint
-from mien.training.initial import EMBEDDED, build_network, frozen_modules, load_initial
+from mien.training.initial import (
+    EMBEDDED,
+    Initial,
+    Start,
+    build_network,
+    continue_recipe,
+    frozen_modules,
+    load_initial,
+    load_start,
+)
 
 
 @pytest.fixture(scope="module")
 def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(trained, tmp_path_factory.mktemp("exported") / "tiny.onnx").path
+
+
+def begin(initial: Initial) -> Start:
+    return Start(mean=initial.mean, std=initial.std, initial=initial)
 
 
 def logits(network: Any, faces: ExpressionDataset, *, mean: float, std: float) -> torch.Tensor:
@@ -42,7 +57,7 @@ def test_a_trained_model_starts_as_it_ended(
     before = load_checkpoint(trained)
     initial = load_initial(str(source))
 
-    network = build_network(make_recipe(initial=str(source)), faces, initial)
+    network = build_network(make_recipe(initial=str(source)), faces, begin(initial))
 
     assert (initial.mean, initial.std, initial.classes) == (before.mean, before.std, before.classes)
     scale = {"mean": initial.mean, "std": initial.std}
@@ -58,7 +73,7 @@ def test_an_exported_model_can_be_trained_on_at_once(
     exported: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
 ) -> None:
     """Its normalisations must find in a batch what they are set to."""
-    network = build_network(make_recipe(), faces, initial := load_initial(str(exported)))
+    network = build_network(make_recipe(), faces, begin(initial := load_initial(str(exported))))
     inputs = torch.from_numpy(standardise(faces.images, mean=initial.mean, std=initial.std))
 
     with torch.no_grad():
@@ -74,7 +89,7 @@ def test_other_classes_get_a_fresh_last_layer(
     two = regroup_classes(faces, ("happy", "sad"))
     initial = load_initial(str(trained))
 
-    network: Any = build_network(make_recipe(initial=str(trained)), two, initial)
+    network: Any = build_network(make_recipe(initial=str(trained)), two, begin(initial))
 
     assert network.head.out_features == 2
     torch.testing.assert_close(network.stem[0].weight, initial.weights["stem.0.weight"])
@@ -83,7 +98,7 @@ def test_other_classes_get_a_fresh_last_layer(
 def test_the_embedded_model_can_be_started_from(faces: ExpressionDataset) -> None:
     initial = load_initial(EMBEDDED)
 
-    network = build_network(initial.recipe, faces, initial)
+    network = build_network(initial.recipe, faces, begin(initial))
 
     assert initial.recipe.name == EMBEDDED
     assert logits(network, faces.take(range(8)), mean=initial.mean, std=initial.std).shape == (8, 7)
@@ -147,7 +162,7 @@ def test_random_features_are_not_frozen(
     faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
 ) -> None:
     with pytest.raises(RecipeError, match="random features"):
-        build_network(make_recipe(frozen=True), faces, None)
+        build_network(make_recipe(frozen=True), faces, Start(mean=0.5, std=0.25))
 
 
 def test_what_cannot_be_started_from_is_told(
@@ -161,8 +176,8 @@ def test_what_cannot_be_started_from_is_told(
     with pytest.raises(ModelError, match=r"broken\.onnx"):
         load_initial(str(tmp_path / "broken.onnx"))
     wider = make_recipe(model={"name": "residual", "widths": [16, 16], "blocks": 1})
-    with pytest.raises(RecipeError, match="another network"):
-        build_network(wider, faces, load_initial(str(trained)))
+    with pytest.raises(CheckpointError, match="do not fit, give \\[model\\] as in its recipe"):
+        build_network(wider, faces, begin(load_initial(str(trained))))
 
 
 def test_features_are_all_but_the_head() -> None:
@@ -176,3 +191,93 @@ def build_network_of_plain() -> Any:
     from mien.models import build_model
 
     return build_model("plain").eval()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"name": "plain", "widths": [8, 8], "convolutions": [1, 2]},
+        {"name": "timm", "backbone": "resnet10t", "size": 64},
+    ],
+    ids=["plain", "timm"],
+)
+def test_other_networks_start_from_their_export_too(
+    model: dict[str, Any],
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
+    tmp_path: Path,
+) -> None:
+    recipe = make_recipe(model=model, epochs=1, data={"scaling": "unit"})
+    train(recipe, faces, tmp_path / "run", device="cpu")
+    path = export(tmp_path / "run").path
+    dropping = make_recipe(
+        model={**model, "dropout": 0.1}, initial=str(path), data={"scaling": "unit"}
+    )
+
+    network = build_network(dropping, faces, begin(load_initial(str(path))))
+
+    torch.testing.assert_close(
+        logits(network, faces, mean=0.0, std=1.0),
+        logits(load_checkpoint(tmp_path / "run").build_network(), faces, mean=0.0, std=1.0),
+        rtol=1e-3,
+        atol=1e-3,
+    )
+
+
+def test_normalisations_elsewhere_are_not_unfolded(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
+) -> None:
+    recipe = make_recipe(
+        model={"name": "timm", "backbone": "densenet121", "size": 32}, data={"scaling": "unit"}
+    )
+    network: Any = BackboneConfig(backbone="densenet121", size=32).build(7)
+    weights = {
+        n: w for n, w in network.state_dict().items() if "denseblock1.denselayer1.norm1" not in n
+    }
+    initial = Initial(
+        recipe=recipe,
+        classes=faces.classes,
+        mean=0.0,
+        std=1.0,
+        weights=weights,
+        folded={"backbone.features.conv0": torch.zeros(64)},
+    )
+
+    with pytest.raises(CheckpointError, match="normalisations are not where"):
+        build_network(recipe, faces, begin(initial))
+
+
+def test_a_run_goes_on_without_what_it_started_from(
+    trained: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "first")
+    recipe = make_recipe(initial=str(tmp_path / "first"), epochs=3)
+    train(recipe, faces, tmp_path / "whole", device="cpu")
+
+    def stop(progress: Progress) -> None:
+        if progress.epoch == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(recipe, faces, tmp_path / "broken", device="cpu", watch=stop)
+    shutil.rmtree(tmp_path / "first")
+    train(recipe, faces, tmp_path / "broken", device="cpu", resume=True)
+
+    whole, broken = (load_checkpoint(tmp_path / name) for name in ("whole", "broken"))
+    assert (whole.mean, whole.std) == (broken.mean, broken.std)
+    for name, weights in whole.weights.items():
+        assert torch.equal(weights, broken.weights[name]), name
+
+
+def test_the_scale_is_that_of_the_model_before(
+    trained: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
+) -> None:
+    wrong = make_recipe(initial=str(trained), data={"scaling": "unit"})
+    with pytest.raises(RecipeError, match=r"data\.scaling"):
+        load_start(wrong, faces)
+
+    continued = continue_recipe(wrong, str(trained), ["model.dropout=0.4"])
+    assert load_start(continued, faces).initial is not None
+    assert continued.to_dict()["model"]["dropout"] == 0.4
+    with pytest.raises(RecipeError, match="leave it out"):
+        continue_recipe(wrong, str(trained), ["initial=mien-s"])

@@ -14,7 +14,16 @@ LABELS = torch.tensor([0, 1, 2])
 def test_cross_entropy_is_torchs(make_recipe: Callable[..., Recipe]) -> None:
     loss = ExpressionLoss(make_recipe(label_smoothing=0.1))
 
-    assert loss(LOGITS, LABELS) == F.cross_entropy(LOGITS, LABELS, label_smoothing=0.1)
+    weights = torch.tensor([1.0, 2.0, 0.5])
+    weighted = ExpressionLoss(make_recipe(label_smoothing=0.1), weights)
+
+    torch.testing.assert_close(
+        loss(LOGITS, LABELS), F.cross_entropy(LOGITS, LABELS, label_smoothing=0.1)
+    )
+    torch.testing.assert_close(
+        weighted(LOGITS, LABELS),
+        F.cross_entropy(LOGITS, LABELS, weight=weights, label_smoothing=0.1),
+    )
 
 
 def test_focal_without_gamma_is_cross_entropy(make_recipe: Callable[..., Recipe]) -> None:
@@ -35,8 +44,9 @@ def test_focal_looks_away_from_what_is_easy(make_recipe: Callable[..., Recipe]) 
 
 
 def test_labels_and_sure_targets_have_the_same_loss(make_recipe: Callable[..., Recipe]) -> None:
+    weights = torch.tensor([1.0, 2.0, 0.5])
     for recipe in (make_recipe(), make_recipe(loss={"name": "focal"}, label_smoothing=0.1)):
-        loss = ExpressionLoss(recipe)
+        loss = ExpressionLoss(recipe, weights)
         assert loss(LOGITS, F.one_hot(LABELS, 3).float()) == pytest.approx(
             loss(LOGITS, LABELS).item()
         )
@@ -57,3 +67,18 @@ def test_votes_and_label_are_mixed() -> None:
     targets = soft_targets(torch.tensor([0, 2]), votes, 0.5)
 
     torch.testing.assert_close(targets, torch.tensor([[0.875, 0, 0.125], [0, 0, 1]]))
+
+
+def test_focal_has_a_slope_where_the_answer_is_sure(make_recipe: Callable[..., Recipe]) -> None:
+    logits = torch.tensor([[30.0, 0.0, 0.0]], requires_grad=True)
+
+    ExpressionLoss(make_recipe(loss={"name": "focal", "gamma": 0.5}))(logits, LABELS[:1]).backward()
+
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_votes_for_classes_without_weight_cost_nothing(make_recipe: Callable[..., Recipe]) -> None:
+    loss = ExpressionLoss(make_recipe(), torch.tensor([0.0, 1.0, 1.0]))
+
+    assert loss(LOGITS[:1], torch.tensor([[1.0, 0.0, 0.0]])) == 0

@@ -6,7 +6,7 @@ import pytest
 from mien.errors import RecipeError
 from mien.training.figures import recipe_names
 from mien.training.recipe import Recipe
-from mien.training.recipe_file import load_recipe, recipe_from_dict
+from mien.training.recipe_file import load_recipe, override_recipe, recipe_from_dict
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -118,3 +118,45 @@ def test_every_option_named_in_the_docs_is_one(tmp_path: Path) -> None:
             f'[data]\nscaling = "unit"\n[model]\nname = "{model}"\n'
         )
         load_recipe(tmp_path / "base.toml", [f"{key}={value}"])
+
+
+def test_any_text_survives_being_written(tmp_path: Path) -> None:
+    recipe = recipe_from_dict({"name": "odd", "title": 'a \U0001f600 "q" \\ \x7f \t é'})
+    (tmp_path / "odd.toml").write_text(recipe.to_toml(), "utf-8")
+
+    assert load_recipe(tmp_path / "odd.toml") == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("pipeline-cnn", ["progressive.epochs=1"], "48 with this network"),
+        (
+            "pipeline-cnn",
+            ["progressive.epochs=1", "model.pooling=average", "progressive.size=16"],
+            "",
+        ),
+        ("mien-s", ["progressive.epochs=-1"], "0 or more"),
+        ("resnet50", ["data.scaling=standardise"], "'unit' with timm"),
+        ("resnet50", ["progressive.epochs=1"], "48 with this network"),
+        ("vgg", ["optimizer.switch_epoch=60"], "below 60"),
+        ("mien-s", ["optimizer.switch_epoch=40"], "where the optimiser is switched"),
+        ("hog-svm", ["optimizer.lr=0.1"], "means nothing to hog_svm"),
+        ("hog-svm", ["data.sampling=balanced"], "means nothing to hog_svm"),
+        ("hog-svm", ["data.fraction=0.5"], ""),
+    ],
+)
+def test_what_has_no_effect_together_is_refused(
+    name: str, settings: list[str], message: str
+) -> None:
+    if not message:
+        load_recipe(name, settings)
+        return
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(name, settings)
+
+
+def test_another_kind_of_model_has_epochs_of_its_own() -> None:
+    network = override_recipe(load_recipe("hog-svm"), ["model.name=plain"])
+    assert network.epochs == Recipe().epochs
+    assert override_recipe(load_recipe("hog-svm"), ["model.name=pca_knn"]).epochs == 1

@@ -38,6 +38,15 @@ RESTLESS = {
 }
 
 
+#: A rate so high that the loss rises, and the rate falls, before the run is stopped.
+PLATEAU = {
+    "epochs": 6,
+    "ema_decay": 0.0,
+    "optimizer": {"name": "sgd", "lr": 0.5},
+    "schedule": {"name": "plateau", "plateau_epochs": 0},
+}
+
+
 class PowerCutError(Exception):
     """Stands for whatever ends a process."""
 
@@ -84,7 +93,7 @@ def test_a_model_learns_cartoons(make_recipe: Callable[..., Recipe], tmp_path: P
         {"optimizer": {"name": "adamw", "lr": 0.01}},
         {"optimizer": {"name": "adam", "lr": 0.01, "switch_epoch": 2}},
         {"optimizer": {"name": "adam", "lr": 0.01, "switch_epoch": 1}},
-        {"schedule": {"name": "plateau", "plateau_epochs": 0}},
+        PLATEAU,
         {"data": {"sampling": "balanced", "fraction": 0.7, "balance": 30}},
     ],
     ids=["sgd", "adamw", "switching", "switched", "plateau", "balanced"],
@@ -102,9 +111,9 @@ def test_resuming_gives_the_weights_of_an_unbroken_run(
         train(recipe, faces, tmp_path / "broken", device="cpu", watch=stop_in(3, 2))
     result = train(recipe, faces, tmp_path / "broken", device="cpu", resume=True)
 
-    assert result.epochs == 4
+    assert result.epochs == recipe.epochs
     whole, broken = (read_checkpoint(tmp_path / name / LAST) for name in ("whole", "broken"))
-    for part in ("state_dict", "current_model_state"):
+    for part in {"state_dict", "current_model_state"} & whole.keys():
         for name, weights in whole[part].items():
             assert torch.equal(weights, broken[part][name]), (part, name)
     best = [load_checkpoint(tmp_path / name) for name in ("whole", "broken")]
@@ -115,6 +124,9 @@ def test_resuming_gives_the_weights_of_an_unbroken_run(
         return [row.rpartition(",")[0] for row in rows]  # all but the seconds
 
     assert figures("whole") == figures("broken")
+    if recipe.schedule.name == "plateau":
+        rates = [row.rpartition(",")[2] for row in figures("whole")[1:4]]
+        assert len(set(rates)) > 1, "the rate fell before the run was stopped"
 
 
 def test_the_averaged_weights_are_the_ones_kept(trained: Path) -> None:

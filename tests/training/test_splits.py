@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mien.data.balance import VARIED, balance
 from mien.data.dataset import ExpressionDataset
 from mien.data.synthetic import synthetic_faces
 from mien.errors import DataError
@@ -72,3 +73,33 @@ def test_unit_scaling_leaves_grey_levels_from_0_to_1(
     mean, std = pixel_scale(make_recipe(), faces)
     assert mean == pytest.approx(faces.images.mean() / 255)
     assert std == pytest.approx(faces.images.std() / 255)
+
+
+def test_copies_are_not_held_out_from_their_originals(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
+) -> None:
+    alone = faces.split("Training")
+    doubled = alone.take(np.concatenate([np.arange(len(alone)), np.arange(len(alone))]))
+    varied = balance(alone, 40)
+    for data in ({"hold_out": 0.25}, {"hold_out": 0.25, "clean": True}):
+        for dataset in (doubled, varied):
+            training, validation = learning_splits(make_recipe(data=data), dataset)
+
+            origins = [
+                {name.partition(VARIED)[0] for name in p.names} for p in (training, validation)
+            ]
+            assert not origins[0] & origins[1]
+            assert min(validation.counts().values()) > 0
+
+
+def test_nothing_left_is_told_before_training(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
+) -> None:
+    one = faces.take(np.concatenate([np.full(20, 0), np.flatnonzero(faces.split_codes == 1)]))
+    labels = one.labels.copy()
+    labels[:10] = 3
+    with pytest.raises(DataError, match="after cleaning"):
+        learning_splits(make_recipe(data={"clean": True}), replace(one, labels=labels))
+    few = faces.take([int(np.flatnonzero(faces.labels == label)[0]) for label in range(7)])
+    with pytest.raises(DataError, match="too few PublicTest images would be held out"):
+        learning_splits(make_recipe(data={"hold_out": 0.2}), few)

@@ -86,7 +86,7 @@ def fine_tune(
         from mien.training import load_recipe  # noqa: PLC0415
         from mien.training.initial import continue_recipe  # noqa: PLC0415
 
-        loaded = continue_recipe(load_recipe(recipe, set_ or ()), start)
+        loaded = continue_recipe(load_recipe(recipe), start, set_ or ())
         _check_device(device)
         folder = output or _run_folder(loaded.name, resume=resume)
         dataset = open_dataset(data, own_classes=own_classes)

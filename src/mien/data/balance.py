@@ -6,6 +6,7 @@ Source: the recipe of Hejslet and Vetterstein 2025 for FER2013.
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.data.image_tree import FOLDER_OF_SPLIT
 from mien.errors import DataError
 from mien.preprocess import FACE_SIZE
+
+#: What a varied copy's name has between its original's and a number.
+VARIED: Final = " varied "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +130,7 @@ def _vary(
     images = np.empty_like(faces.images)
     for out, image in zip(images, faces.images, strict=True):
         out[:] = _vary_face(image, variation, rng)
-    names = [f"{name} varied {number}" for number, name in enumerate(faces.names, start=1)]
+    names = [f"{name}{VARIED}{number}" for number, name in enumerate(faces.names, start=1)]
     return replace(faces, images=images, names=np.array(names, np.str_))
 
 

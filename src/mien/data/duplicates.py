@@ -40,6 +40,22 @@ def group_copies(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     return np.fromiter(grouped, np.int64, len(images))
 
 
+def group_together(
+    first: npt.NDArray[np.generic], second: npt.NDArray[np.generic]
+) -> npt.NDArray[np.int64]:
+    """Return ``(N,)`` groups of what is linked by either of two ``(N,)`` groupings, in chains."""
+    groups = np.arange(len(first))
+    numbered = [np.unique(grouping, return_inverse=True)[1] for grouping in (first, second)]
+    while True:
+        before = groups
+        for numbers in numbered:
+            lowest = np.full(numbers.max(initial=-1) + 1, len(first))
+            np.minimum.at(lowest, numbers, groups)
+            groups = lowest[numbers]
+        if np.array_equal(groups, before):
+            return groups
+
+
 def find_duplicates(dataset: ExpressionDataset) -> Duplicates:
     """Find images with the same pixels."""
     group_of = group_copies(dataset.images)

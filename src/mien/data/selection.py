@@ -42,14 +42,14 @@ def stratified_indices(
     return np.sort(np.concatenate(kept))
 
 
-def without_copies(dataset: ExpressionDataset) -> ExpressionDataset:
-    """Return the faces that are worth learning from.
+def worthwhile_indices(dataset: ExpressionDataset) -> npt.NDArray[np.int64]:
+    """Return sorted indices of the faces that are worth learning from.
 
     Left out are pictures of one flat colour, all but the first of exact copies, and every copy
     where copies have different labels.
     """
     if not len(dataset):
-        return dataset
+        return np.empty(0, np.int64)
     groups = group_copies(dataset.images)
     first = np.full(groups.max() + 1, -1)
     first[groups[::-1]] = np.arange(len(groups))[::-1]
@@ -58,7 +58,7 @@ def without_copies(dataset: ExpressionDataset) -> ExpressionDataset:
     np.maximum.at(highest, groups, dataset.labels)
     flat = dataset.images.min(axis=(1, 2)) == dataset.images.max(axis=(1, 2))
     is_first = first[groups] == np.arange(len(groups))
-    return dataset.take(np.flatnonzero(is_first & (lowest == highest)[groups] & ~flat))
+    return np.flatnonzero(is_first & (lowest == highest)[groups] & ~flat)
 
 
 def regroup_classes(dataset: ExpressionDataset, groups: Sequence[str]) -> ExpressionDataset:
@@ -75,6 +75,8 @@ def regroup_classes(dataset: ExpressionDataset, groups: Sequence[str]) -> Expres
     names, label_of = [], np.full(len(dataset.classes), -1)
     for label, group in enumerate(groups):
         name, _, members = group.partition("=")
+        if not name.strip():
+            raise DataError(f"{group!r} has no name: write name=class+class")
         names.append(name.strip())
         for member in (members or name).split("+"):
             position = _class_index(member.strip(), dataset.classes)

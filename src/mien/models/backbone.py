@@ -71,7 +71,8 @@ class BackboneConfig:
             raise CheckpointError(f"model.weights: no such file: {self.weights}")
         overlay = {"file": self.weights} if self.weights else None
         try:
-            found = _create(self, pretrained=True, pretrained_cfg_overlay=overlay)
+            # With its own classifier timm takes whole files only; else layers may be missing.
+            found = _create(self, num_classes=None, pretrained=True, pretrained_cfg_overlay=overlay)
         except Exception as error:  # timm, the hub and torch raise all kinds, with no common root
             reason = (str(error).strip() or repr(error)).splitlines()[0]
             if self.weights:
@@ -84,7 +85,9 @@ class BackboneConfig:
                 f"--set model.weights=FILE"
             ) from error
         assert isinstance(network, BackboneNet)
-        network.backbone.load_state_dict(found.state_dict(), strict=True)
+        names = network.backbone.state_dict().keys()
+        theirs = {name: value for name, value in found.state_dict().items() if name in names}
+        network.backbone.load_state_dict(theirs, strict=True)
 
 
 class BackboneNet(nn.Module):
@@ -102,12 +105,15 @@ class BackboneNet(nn.Module):
     def __init__(self, config: BackboneConfig, num_classes: int) -> None:
         super().__init__()
         self._size = config.size
-        self.backbone = _create(config, pretrained=False)
+        self.backbone = _create(config, num_classes=0, pretrained=False)
         facts = self.backbone.pretrained_cfg
         for name in ("mean", "std"):
             values = torch.tensor(facts[name]).view(1, 3, 1, 1)
             self.register_buffer(name, values, persistent=False)
-        units = self._feature_count()
+        try:
+            units = self._feature_count()
+        except (RuntimeError, AssertionError) as error:
+            raise RecipeError(_wrong_size(config, error)) from error
         layers: list[nn.Module] = []
         for size in config.dense:
             layers += [nn.Linear(units, size), nn.ReLU(inplace=True), nn.Dropout(config.dropout)]
@@ -140,7 +146,8 @@ class BackboneNet(nn.Module):
         return int(count)
 
 
-def _create(config: BackboneConfig, **options: Any) -> Any:
+def _create(config: BackboneConfig, *, num_classes: int | None, **options: Any) -> Any:
+    """Return timm's model, with its own classifier where ``num_classes`` is None."""
     import timm  # noqa: PLC0415 - slow to import, and only this network needs it
 
     name = config.backbone
@@ -148,10 +155,22 @@ def _create(config: BackboneConfig, **options: Any) -> Any:
         near = nearest_name(name, timm.list_models())
         hint = f"did you mean {near!r}?" if near else "see timm.list_models()"
         raise RecipeError(f"model.backbone: timm has no {name!r}: {hint}")
-    facts = timm.get_pretrained_cfg(name)
-    if facts is not None and facts.fixed_input_size:
-        options["img_size"] = config.size
-    return timm.create_model(name, num_classes=0, **options)
+    try:
+        facts = timm.get_pretrained_cfg(name)
+        if facts is not None and facts.fixed_input_size:
+            options["img_size"] = config.size
+        if num_classes is not None:
+            options["num_classes"] = num_classes
+        return timm.create_model(name, **options)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        if options.get("pretrained"):
+            raise  # the weights are at fault, which the caller tells
+        raise RecipeError(_wrong_size(config, error)) from error
+
+
+def _wrong_size(config: BackboneConfig, error: Exception) -> str:
+    reason = (str(error).strip() or repr(error)).splitlines()[0]
+    return f"model.backbone: {config.backbone} cannot be built for {config.size} pixels: {reason}"
 
 
 def _hub_page(name: str) -> str:

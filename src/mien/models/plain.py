@@ -59,6 +59,11 @@ class PlainNetConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise RecipeError(f"model.{name}: expected 0 up to 1, got {getattr(self, name)}")
 
+    @property
+    def smallest_size(self) -> int:
+        """Side in pixels of the smallest faces that the network reads."""
+        return FACE_SIZE if self.pooling == "flatten" else 2 ** len(self.widths)
+
     def build(self, num_classes: int) -> nn.Module:
         """Return a fresh :class:`PlainNet`."""
         return PlainNet(self, num_classes)

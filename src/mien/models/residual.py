@@ -41,6 +41,11 @@ class ResidualNetConfig:
         if not 0 <= self.dropout < 1:
             raise RecipeError(f"model.dropout: expected 0 up to 1, got {self.dropout}")
 
+    @property
+    def smallest_size(self) -> int:
+        """Side in pixels of the smallest faces that the network reads."""
+        return 2 ** len(self.widths)
+
     def build(self, num_classes: int) -> nn.Module:
         """Return a fresh :class:`ResidualNet`."""
         return ResidualNet(self, num_classes)

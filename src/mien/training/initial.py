@@ -1,5 +1,6 @@
 """The network that a run starts from: random, pretrained by others, or trained before."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -10,14 +11,14 @@ from torch import Tensor, nn
 
 from mien.analysis.classifier import DEFAULT_MODEL
 from mien.data.dataset import ExpressionDataset
-from mien.errors import CheckpointError, ModelError, RecipeError
+from mien.errors import CheckpointError, MienError, ModelError, RecipeError
 from mien.metadata import ModelMetadata
 from mien.models import build_model
 from mien.models.backbone import BackboneConfig
 from mien.preprocess import standardise
 from mien.training.checkpoint import load_checkpoint
 from mien.training.recipe import Recipe
-from mien.training.recipe_file import recipe_from_dict
+from mien.training.recipe_file import override_recipe, recipe_from_dict
 from mien.training.splits import pixel_scale
 
 #: What a recipe calls the model in the package.
@@ -79,69 +80,113 @@ def load_initial(name: str) -> Initial:
     )
 
 
-def load_start(recipe: Recipe, training: ExpressionDataset) -> tuple[Initial | None, float, float]:
-    """Return what a run starts from, if anything, and the mean and deviation of its input.
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where a run begins.
 
-    A model that is trained further keeps the scale that it knows.
+    Attributes:
+        mean: Mean that its input is standardised with.
+        std: Standard deviation likewise.
+        initial: The model to start from; None starts from random weights, or from those that the
+            network's own options name.
+        resumed: Whether a checkpoint's weights will take the place of whatever there is.
+    """
+
+    mean: float
+    std: float
+    initial: Initial | None = None
+    resumed: bool = False
+
+
+def load_start(recipe: Recipe, training: ExpressionDataset) -> Start:
+    """Return what a new run starts from; a model that is trained further keeps its scale.
 
     Raises:
         CheckpointError: There is no such model, or it cannot be used.
         ModelError: The ONNX file is not one of mien.
+        RecipeError: The recipe scales pixels in another way than that model.
     """
-    if recipe.initial:
-        initial = load_initial(recipe.initial)
-        return initial, initial.mean, initial.std
-    return None, *pixel_scale(recipe, training)
+    if not recipe.initial:
+        mean, std = pixel_scale(recipe, training)
+        return Start(mean=mean, std=std)
+    initial = load_initial(recipe.initial)
+    if initial.recipe.data.scaling != recipe.data.scaling:
+        raise RecipeError(
+            f"data.scaling: {recipe.initial} was trained with {initial.recipe.data.scaling!r}, "
+            f"got {recipe.data.scaling!r}"
+        )
+    return Start(mean=initial.mean, std=initial.std, initial=initial)
 
 
-def continue_recipe(recipe: Recipe, name: str) -> Recipe:
+def resumed_start(before: Mapping[str, Any]) -> Start:
+    """Return where a run goes on by its checkpoint's metadata; nothing else is needed again."""
+    return Start(mean=float(before["mean"]), std=float(before["std"]), resumed=True)
+
+
+def continue_recipe(recipe: Recipe, name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Return a recipe that trains another model further: its network, its weights, its scale.
 
     Args:
         recipe: How to train.
         name: As for :func:`load_initial`.
+        overrides: ``key=value`` each, which come last.
 
     Raises:
         CheckpointError: There is no such model, or it cannot be used.
         ModelError: The ONNX file is not one of mien.
+        RecipeError: An override is wrong, or names other weights.
     """
+    if any(override.partition("=")[0].strip() == "initial" for override in overrides):
+        raise RecipeError("initial is what --from names: leave it out")
     found = load_initial(name).recipe
     data = replace(recipe.data, scaling=found.data.scaling)
-    return replace(recipe, initial=name, model_name=found.model_name, model=found.model, data=data)
+    continued = replace(
+        recipe,
+        title=f"{found.name} trained further, as {recipe.name} says",
+        source="",
+        initial=name,
+        model_name=found.model_name,
+        model=found.model,
+        data=data,
+    )
+    return override_recipe(continued, overrides)
 
 
-def build_network(
-    recipe: Recipe, training: ExpressionDataset, initial: Initial | None
-) -> nn.Module:
+def build_network(recipe: Recipe, training: ExpressionDataset, start: Start) -> nn.Module:
     """Return the network that a run starts with, channels last, on the CPU.
 
     Args:
         recipe: Names the network.
         training: The faces it will learn from, and their classes.
-        initial: Weights to start from; the last layer's are taken only where the classes are
-            the same.
+        start: Weights to start from; the last layer's are taken only where the classes are the
+            same.
 
     Raises:
-        RecipeError: The recipe is frozen and the weights would be random, or the initial weights
-            are of another network.
+        RecipeError: The recipe is frozen and the weights would be random.
+        CheckpointError: The initial weights are of another network.
     """
     torch.manual_seed(recipe.seed)
-    network = build_model(
-        recipe.model_name, num_classes=len(training.classes), config=recipe.network
-    )
-    pretrained = isinstance(recipe.model, BackboneConfig) and recipe.model.is_pretrained
-    if initial is not None:
-        _copy(initial, training.classes, network, recipe)
-        sample = standardise(training.images[:_SAMPLE], mean=initial.mean, std=initial.std)
-        _unfold(initial.folded, network, torch.from_numpy(sample))
-    elif isinstance(recipe.model, BackboneConfig):
+    classes = len(training.classes)
+    network = build_model(recipe.model_name, num_classes=classes, config=recipe.network)
+    known = start.resumed or start.initial is not None
+    if start.initial is not None:
+        _copy(start.initial, training, network, recipe)
+    elif isinstance(recipe.model, BackboneConfig) and not start.resumed:
         recipe.model.load_pretrained(network)
+        known = recipe.model.is_pretrained
     if recipe.frozen:
-        if initial is None and not pretrained:
+        if not known:
             raise RecipeError("frozen: random features stay random: set initial or pretrained")
         for module in frozen_modules(network):
             module.requires_grad_(False)
     return network.to(memory_format=torch.channels_last)
+
+
+def hold_frozen(network: nn.Module, recipe: Recipe) -> None:
+    """Keep the features of a frozen network as they are: the averages of normalisation, too."""
+    if recipe.frozen:
+        for module in frozen_modules(network):
+            module.eval()
 
 
 def frozen_modules(network: nn.Module) -> list[nn.Module]:
@@ -150,63 +195,91 @@ def frozen_modules(network: nn.Module) -> list[nn.Module]:
     return [child for name, child in network.named_children() if name not in head]
 
 
-def _copy(initial: Initial, classes: tuple[str, ...], network: nn.Module, recipe: Recipe) -> None:
-    if (recipe.model_name, recipe.model) != (initial.recipe.model_name, initial.recipe.model):
-        raise RecipeError(
-            f"initial: {recipe.initial} is another network: give [model] as in its recipe"
-        )
+def _copy(
+    initial: Initial, training: ExpressionDataset, network: nn.Module, recipe: Recipe
+) -> None:
+    """Give a network the initial weights, its last layer's too where the classes are the same."""
     weights = dict(initial.weights)
-    if classes != initial.classes:
+    if training.classes != initial.classes:
         weights = {name: w for name, w in weights.items() if not name.startswith("head.")}
-    found = network.load_state_dict(weights, strict=False)
-    norms = [n for n, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)]
-    anew = ("head.", *(f"{name}." for name in norms if initial.folded))
-    missing = [name for name in found.missing_keys if not name.startswith(anew)]
-    if missing or found.unexpected_keys:
-        raise CheckpointError(
-            f"initial: the weights of {recipe.initial} do not fit: "
-            f"{', '.join([*missing, *found.unexpected_keys][:3])}"
-        )
+    try:
+        found = network.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise _misfit(recipe, str(error).splitlines()[-1].strip()) from error
+    folded = _folded_norms(network, found.missing_keys) if initial.folded else {}
+    anew = ("head.", *(f"{name}." for name in folded))
+    wrong = [name for name in found.missing_keys if not name.startswith(anew)]
+    wrong += found.unexpected_keys
+    if wrong:
+        raise _misfit(recipe, ", ".join(wrong[:3]))
+    if folded:
+        sample = standardise(training.images[:_SAMPLE], mean=initial.mean, std=initial.std)
+        if not _unfold(initial.folded, set(folded.values()), network, torch.from_numpy(sample)):
+            raise _misfit(recipe, "its normalisations are not where this network has them")
 
 
-def _unfold(folded: dict[str, Tensor], network: nn.Module, faces: Tensor) -> None:
-    """Set the normalisations of a network whose convolutions have taken them in.
+def _misfit(recipe: Recipe, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"initial: the weights of {recipe.initial} do not fit, give [model] as in its recipe: "
+        f"{what}"
+    )
+
+
+def _folded_norms(network: nn.Module, missing: Sequence[str]) -> dict[str, nn.Module]:
+    """Return the normalisations whose weights are missing, by name."""
+    return {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.BatchNorm2d) and f"{name}.weight" in missing
+    }
+
+
+def _unfold(
+    folded: dict[str, Tensor], norms: set[nn.Module], network: nn.Module, faces: Tensor
+) -> bool:
+    """Set the normalisations that the convolutions before them have taken in.
 
     Each is given the mean and variance that it finds, so that it changes nothing, and its own
     bias on top: the network computes what it did, and has something to train again.
 
     Args:
         folded: Biases by the name of the convolution.
+        norms: The normalisations.
         network: Has the folded convolutions' weights.
         faces: ``(N, 1, 48, 48)`` standardised, to find mean and variance on.
+
+    Returns:
+        Whether each normalisation came after a convolution with such a bias.
     """
     pending: list[Tensor] = []
+    missed: list[nn.Module] = []
 
     def unfold(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(norm, nn.BatchNorm2d)
         assert norm.running_mean is not None
         assert norm.running_var is not None
+        if not pending or pending[-1].shape != norm.bias.shape:
+            missed.append(norm)
+            return
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
         norm.weight.copy_(torch.sqrt(variance + norm.eps))
         norm.bias.copy_(mean + pending.pop())
 
-    hooks = []
+    hooks = [norm.register_forward_pre_hook(unfold) for norm in norms]
     for name, module in network.named_modules():
         if name in folded:
             bias = folded[name]
             hooks.append(module.register_forward_hook(lambda *_, b=bias: pending.append(b)))
-        elif folded and isinstance(module, nn.BatchNorm2d):
-            hooks.append(module.register_forward_pre_hook(unfold))
     was_training = network.training
     network.eval()
     with torch.no_grad():
-        if folded:
-            network(faces)
+        network(faces)
     network.train(was_training)
     for hook in hooks:
         hook.remove()
+    return not missed and not pending
 
 
 def _from_onnx(path: Path) -> Initial:
@@ -219,13 +292,18 @@ def _from_onnx(path: Path) -> Initial:
         model = onnx.load(path)
     except Exception as error:  # protobuf's own kinds, with no common root
         raise ModelError(f"{path}: not an ONNX model") from error
-    facts = ModelMetadata.from_strings({p.key: p.value for p in model.metadata_props})
+    try:
+        facts = ModelMetadata.from_strings({p.key: p.value for p in model.metadata_props})
+        recipe = recipe_from_dict(facts.recipe)
+        network = build_model(
+            recipe.model_name, num_classes=len(facts.classes), config=recipe.network
+        )
+    except MienError as error:
+        raise ModelError(f"{path}: {error}") from error
     weights = {
         tensor.name: torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
         for tensor in model.graph.initializer
     }
-    recipe = recipe_from_dict(facts.recipe)
-    network = build_model(recipe.model_name, num_classes=len(facts.classes), config=recipe.network)
     known = set(network.state_dict())
     return Initial(
         recipe=recipe,

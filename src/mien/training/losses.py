@@ -1,10 +1,15 @@
 """Losses over logits, for labels and for soft targets alike."""
 
+from typing import Final
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from mien.training.recipe import Recipe
+
+#: Smallest number that is divided by or raised to a power.
+_TINY: Final = 1e-7
 
 
 class ExpressionLoss:
@@ -27,25 +32,21 @@ class ExpressionLoss:
             logits: ``(N, C)``.
             targets: ``(N,)`` class indices or ``(N, C)`` probabilities.
         """
-        logits = logits.float()
-        weights = None if self._weights is None else self._weights.to(logits.device)
-        if not self._gamma:
-            return F.cross_entropy(logits, targets, weight=weights, label_smoothing=self._smoothing)
-        return self._focal(logits, targets, weights)
-
-    def _focal(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
         classes = logits.shape[1]
         if targets.ndim == 1:
-            targets = F.one_hot(targets, classes).float()
-        if weights is not None:
-            targets_weights = (targets * weights).sum(dim=1).mean()
-        targets = targets * (1 - self._smoothing) + self._smoothing / classes
-        log_probabilities = F.log_softmax(logits, dim=1)
-        terms = -targets * (1 - log_probabilities.exp()) ** self._gamma * log_probabilities
-        if weights is None:
-            return terms.sum(dim=1).mean()
+            targets = F.one_hot(targets, classes)
+        weights = torch.ones(classes) if self._weights is None else self._weights
+        weights = weights.to(logits.device)
+        met = (targets * weights).sum(dim=1).mean()
+        smoothed = targets * (1 - self._smoothing) + self._smoothing / classes
+        log_probabilities = F.log_softmax(logits.float(), dim=1)
+        terms = -smoothed * log_probabilities * weights
+        if self._gamma:
+            # Kept off 0, where the slope of a root is infinite.
+            missed = (1 - log_probabilities.exp()).clamp(min=_TINY)
+            terms = terms * missed**self._gamma
         # Divided by the weights met, as F.cross_entropy does for labels.
-        return (terms * weights).sum(dim=1).mean() / targets_weights
+        return terms.sum(dim=1).mean() / met.clamp(min=_TINY)
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:

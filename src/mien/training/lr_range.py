@@ -18,7 +18,7 @@ from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
 from mien.errors import RecipeError
 from mien.training.batches import Faces, TrainingBatches
-from mien.training.initial import build_network, load_start
+from mien.training.initial import build_network, hold_frozen, load_start
 from mien.training.losses import ExpressionLoss, balanced_weights
 from mien.training.module import build_optimizer
 from mien.training.recipe import Recipe
@@ -129,11 +129,11 @@ def lr_range_test(
         raise ValueError(f"{steps} steps tell nothing: take 10 or more")
     where = find_device(device)
     training, _ = learning_splits(recipe, dataset)
-    initial, mean, std = load_start(recipe, training)
-    network = build_network(recipe, training, initial).to(where)
+    start = load_start(recipe, training)
+    network = build_network(recipe, training, start).to(where)
     faces = Faces(training, where, votes=recipe.data.votes)
     epochs = (
-        TrainingBatches(faces, recipe, epoch=epoch, mean=mean, std=std)
+        TrainingBatches(faces, recipe, epoch=epoch, mean=start.mean, std=start.std)
         for epoch in itertools.count()
     )
     rates = np.geomspace(lowest, highest, steps)
@@ -162,6 +162,7 @@ def _train(
 ) -> Iterator[float]:
     """Train on each batch at its rate and yield its loss, measured before the step."""
     optimizer = build_optimizer(network, recipe.optimizer)
+    hold_frozen(network, recipe)
     use_bf16 = uses_bf16(recipe, device)
     for rate, (faces, targets) in batches:
         for group in optimizer.param_groups:

@@ -21,7 +21,7 @@ from mien.training.batches import (
     TrainingBatches,
     epoch_seed,
 )
-from mien.training.initial import frozen_modules
+from mien.training.initial import hold_frozen
 from mien.training.losses import ExpressionLoss, balanced_weights
 from mien.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
 
@@ -128,9 +128,7 @@ class ExpressionModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Seed what the network draws itself (dropout), so that resuming changes nothing."""
         torch.manual_seed(epoch_seed(self._recipe.seed, self.current_epoch))
-        if self._recipe.frozen:
-            for module in frozen_modules(self.network):
-                module.eval()  # the running averages of normalisation stay, too
+        hold_frozen(self.network, self._recipe)
         self._epochs_done = self.current_epoch
         if self.current_epoch == self._recipe.optimizer.switch_epoch > 0:
             self.trainer.strategy.setup_optimizers(self.trainer)
@@ -160,21 +158,21 @@ class ExpressionModule(pl.LightningModule):
         switch = recipe.optimizer.switch_epoch
         switched = 0 < switch <= self._epochs_done
         optimizer = build_optimizer(self.network, recipe.optimizer, switched=switched)
+        steps = int(self.trainer.estimated_stepping_batches) // recipe.epochs
         if recipe.schedule.name == "plateau":
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 optimizer, factor=recipe.schedule.factor, patience=recipe.schedule.plateau_epochs
             )
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"},
-            }
+            # As an "epoch" scheduler it would be stepped after the checkpoint is kept, and a run
+            # resumed from that would miss the step; every so many steps, it comes before.
+            when: dict[str, Any] = {"interval": "step", "frequency": steps, "monitor": "val_loss"}
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, **when}}
         schedule, first, last = recipe.schedule, 0, recipe.epochs
         if switched:
             first = switch
             schedule = ScheduleConfig(name=schedule.name)
         elif switch:
             last = min(switch, recipe.epochs)
-        steps = int(self.trainer.estimated_stepping_batches) // recipe.epochs
         restarts = [epoch for epoch in schedule.restart_epochs if epoch < last]
         ends = [steps * (epoch - first) for epoch in (*restarts, last)]
         scheduler = torch.optim.lr_scheduler.LambdaLR(

@@ -205,6 +205,7 @@ class ProgressiveConfig:
 
     def __post_init__(self) -> None:
         _check(16 <= self.size <= FACE_SIZE, "progressive.size", "16 to 48", self.size)
+        _check(self.epochs >= 0, "progressive.epochs", "0 or more", self.epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,9 +283,17 @@ class Recipe:
             _check_classical(self)
 
         if self.model_name == "timm":
-            _check(
-                self.data.scaling == "unit", "data.scaling", "'unit' with timm", self.data.scaling
-            )
+            scaling = self.data.scaling
+            _check(scaling == "unit", "data.scaling", "'unit' with timm", scaling)
+        if self.progressive.epochs:
+            smallest = getattr(self.model, "smallest_size", FACE_SIZE)
+            size = self.progressive.size
+            _check(size >= smallest, "progressive.size", f"{smallest} with this network", size)
+        switch, restarts = self.optimizer.switch_epoch, self.schedule.restart_epochs
+        if switch:
+            _check(switch < self.epochs, "optimizer.switch_epoch", f"below {self.epochs}", switch)
+            before = f"epochs before {switch}, where the optimiser is switched"
+            _check(max(restarts, default=0) < switch, "schedule.restart_epochs", before, restarts)
 
     @property
     def network(self) -> ModelConfig:
@@ -349,5 +358,6 @@ def _check(condition: bool, name: str, expected: str, got: Any) -> None:
 
 
 def _toml_lines(values: Mapping[str, Any]) -> str:
-    # JSON's texts, numbers, booleans and flat arrays are TOML's too.
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+    # JSON's texts, numbers, booleans and flat arrays are TOML's too, but for one character.
+    lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
+    return "".join(lines).replace("\x7f", "\\u007f")

@@ -55,6 +55,8 @@ def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     model = changes.get("model")
     if isinstance(model, dict) and model.get("name", recipe.model_name) != recipe.model_name:
         values["model"] = {}
+        if (model["name"] in CLASSICAL) != recipe.is_classical and "epochs" not in changes:
+            values.pop("epochs")  # a baseline is fitted in one, which is none for a network
     return recipe_from_dict(values, overrides)
 
 

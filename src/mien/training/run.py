@@ -43,7 +43,7 @@ from mien.preprocess import FACE_SIZE
 from mien.training.callbacks import AtomicCheckpointIO, Progress, Watcher, keep_checkpoint
 from mien.training.checkpoint import LAST, card_json, read_checkpoint
 from mien.training.history import History
-from mien.training.initial import build_network, load_start
+from mien.training.initial import build_network, load_start, resumed_start
 from mien.training.module import ExpressionModule, TrainingData
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import recipe_from_dict
@@ -104,11 +104,12 @@ def train(
 
         return train_classical(recipe, dataset, folder, resume=resume, watch=watch)
     training, validation = learning_splits(recipe, dataset)
-    initial, mean, std = load_start(recipe, training)
     data = describe_data(recipe, training, validation)
+    before = _check_folder(folder, recipe, training.classes, data, resume=resume)
+    start = load_start(recipe, training) if before is None else resumed_start(before)
+    network = build_network(recipe, training, start)
+    mean, std = start.mean, start.std
     card = card_json(recipe, classes=training.classes, mean=mean, std=std, data=data)
-    _check_folder(folder, card, resume=resume)
-    network = build_network(recipe, training, initial)
     write_recipe(folder, recipe)
 
     history = History(folder, keep=resume)
@@ -166,14 +167,20 @@ def has_bf16_hardware(device: torch.device) -> bool:
     return False
 
 
-def _check_folder(folder: Path, card: str, *, resume: bool) -> None:
+def _check_folder(
+    folder: Path, recipe: Recipe, classes: tuple[str, ...], data: dict[str, Any], *, resume: bool
+) -> dict[str, Any] | None:
+    """Return the metadata of the run to go on with, None for a new one."""
     last = folder / LAST
     if not resume:
         refuse_run(folder)
-        return
+        return None
     if not last.is_file():
         raise CheckpointError(f"{folder}: nothing to resume, there is no {LAST}")
-    check_same_run(folder, json.loads(read_checkpoint(last).get("mien", "{}")), json.loads(card))
+    before: dict[str, Any] = json.loads(read_checkpoint(last).get("mien", "{}"))
+    now = {"recipe": recipe.to_dict(), "classes": classes, "data": data}
+    check_same_run(folder, before, json.loads(json.dumps(now)))
+    return before
 
 
 def refuse_run(folder: Path) -> None:
@@ -188,11 +195,13 @@ def check_same_run(folder: Path, before: dict[str, Any], now: dict[str, Any]) ->
     Raises:
         CheckpointError: The recipe, the data or the classes differ.
     """
+    recipes = []
     for facts in (before, now):  # by its meaning: what a newer version added has its default
         with contextlib.suppress(RecipeError):
-            facts["recipe"] = recipe_from_dict(facts.get("recipe", {}))
-    for part in ("recipe", "data", "classes"):
-        if before.get(part) != now[part]:
+            recipes.append(recipe_from_dict(facts.get("recipe", {})))
+    same = {part: before.get(part) == now[part] for part in ("data", "classes")}
+    for part, is_same in {"recipe": len(recipes) == 2 and recipes[0] == recipes[1], **same}.items():
+        if not is_same:
             raise CheckpointError(
                 f"{folder}: the run was begun with another {part}; resume with the same, "
                 f"or start a new run elsewhere"

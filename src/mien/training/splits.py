@@ -5,20 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from mien.data.balance import balance
+from mien.data.balance import VARIED, balance
 from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.duplicates import group_copies, group_together
 from mien.data.selection import (
     regroup_classes,
     stratified_indices,
     stratified_share,
-    without_copies,
+    worthwhile_indices,
 )
 from mien.errors import DataError
 from mien.training.recipe import Recipe
 
 
 def prepare_splits(recipe: Recipe, dataset: ExpressionDataset) -> ExpressionDataset:
-    """Return the data set as the recipe sees it: its classes, and a validation split.
+    """Return the data set as the recipe sees it: its classes, cleaned, and a validation split.
 
     Whoever measures a run on the data that it was trained on goes through here as well, so that
     the faces held out are the same.
@@ -29,13 +30,29 @@ def prepare_splits(recipe: Recipe, dataset: ExpressionDataset) -> ExpressionData
     config = recipe.data
     if config.classes:
         dataset = regroup_classes(dataset, config.classes)
+    if config.clean:
+        training = np.flatnonzero(dataset.split_codes == SPLITS.index(config.train))
+        dropped = np.delete(training, worthwhile_indices(dataset.take(training)))
+        dataset = dataset.take(np.delete(np.arange(len(dataset)), dropped))
     if config.hold_out and config.validation not in dataset.splits:
-        where = np.flatnonzero(dataset.split_codes == SPLITS.index(config.train))
-        kept = stratified_indices(dataset.labels[where], 1 - config.hold_out, seed=recipe.seed)
-        codes = dataset.split_codes.copy()
-        codes[np.delete(where, kept)] = SPLITS.index(config.validation)
-        dataset = replace(dataset, split_codes=codes)
+        dataset = _hold_out(recipe, dataset)
     return dataset
+
+
+def _hold_out(recipe: Recipe, dataset: ExpressionDataset) -> ExpressionDataset:
+    """Move a share of the training faces to validation, copies along with their originals."""
+    config = recipe.data
+    where = np.flatnonzero(dataset.split_codes == SPLITS.index(config.train))
+    training = dataset.take(where)
+    # One face stands for all its copies, exact ones and those that `balance` varied.
+    originals = np.array([name.partition(VARIED)[0] for name in training.names])
+    groups = group_together(group_copies(training.images), originals)
+    _, first = np.unique(groups, return_index=True)
+    kept = stratified_indices(training.labels[first], 1 - config.hold_out, seed=recipe.seed)
+    codes = dataset.split_codes.copy()
+    held_out = np.delete(first, kept)
+    codes[where[np.isin(groups, groups[held_out])]] = SPLITS.index(config.validation)
+    return replace(dataset, split_codes=codes)
 
 
 def learning_splits(
@@ -43,7 +60,7 @@ def learning_splits(
 ) -> tuple[ExpressionDataset, ExpressionDataset]:
     """Return the training and the validation faces.
 
-    Cleaning, the share and balancing are of the training faces only, in this order.
+    The share and the balancing are of the training faces only, in this order.
 
     Raises:
         DataError: A split has no images, all its pixels are equal, a class is unknown, or the
@@ -54,23 +71,30 @@ def learning_splits(
     training, validation = dataset.split(config.train), dataset.split(config.validation)
     for name, part in ((config.train, training), (config.validation, validation)):
         if not len(part):
-            there = ", ".join(dataset.splits) or "nothing"
-            raise DataError(
-                f"the data has no {name} images, only {there}: sort pictures of your own into "
-                f"train/ and val/ folders, name other splits under [data] in the recipe, or hold "
-                f"some out with --set data.hold_out=0.2"
-            )
+            raise DataError(_nothing_there(name, recipe, dataset))
     if training.images.min() == training.images.max():
         raise DataError("all training pixels are equal, there is nothing to learn")
     if config.votes and training.votes is None:
         raise DataError("data.votes: the data has no FER+ votes: name fer2013new.csv with --votes")
-    if config.clean:
-        training = without_copies(training)
     if config.fraction < 1:
         training = stratified_share(training, config.fraction, seed=recipe.seed)
     if config.balance:
         training = balance(training, config.balance, seed=recipe.seed, split=config.train)
     return training, validation
+
+
+def _nothing_there(split: str, recipe: Recipe, dataset: ExpressionDataset) -> str:
+    config = recipe.data
+    there = ", ".join(dataset.splits) or "nothing"
+    if split == config.train and config.clean:
+        return f"the data has no {split} images left after cleaning (data.clean)"
+    if split == config.validation and config.hold_out:
+        return f"too few {split} images would be held out: {config.hold_out:g} of each class"
+    return (
+        f"the data has no {split} images, only {there}: sort pictures of your own into train/ and "
+        f"val/ folders, name other splits under [data] in the recipe, or hold some out with "
+        f"--set data.hold_out=0.2"
+    )
 
 
 def describe_data(

@@ -20,6 +20,7 @@ from typing import Any, Final
 from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, MienError, RecipeError
+from mien.metadata import model_file
 from mien.training.callbacks import Progress
 from mien.training.checkpoint import LAST
 from mien.training.recipe import Recipe
@@ -208,7 +209,7 @@ def _outcome(
 
 def _is_finished(folder: Path, recipe: Recipe, dataset: ExpressionDataset) -> bool:
     """Return whether the folder holds this very training, whole."""
-    if not (folder / "run.json").is_file():
+    if not ((folder / "run.json").is_file() and model_file(folder).is_file()):
         return False
     try:
         trained = replace(load_recipe(folder / "recipe.toml"), name=recipe.name)

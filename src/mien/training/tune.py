@@ -27,7 +27,7 @@ from optuna.trial import TrialState
 from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
 from mien.errors import RecipeError
-from mien.metadata import BEST
+from mien.metadata import BEST, CLASSICAL_FILE
 from mien.training.callbacks import Progress
 from mien.training.checkpoint import LAST
 from mien.training.history import History
@@ -267,7 +267,7 @@ def _keep_results(study: optuna.Study, recipe: Recipe, search: Search, folder: P
     wanted |= {t.user_attrs.get(CONTINUES, -1) for t in trials if not t.state.is_finished()}
     for trial in trials:
         if trial.state.is_finished() and trial.number not in wanted:
-            for name in (BEST, LAST):
+            for name in (BEST, LAST, CLASSICAL_FILE):
                 (folder / _run_name(trial.number) / name).unlink(missing_ok=True)
 
 
