@@ -251,27 +251,31 @@ def _unfold(
     Returns:
         Whether each normalisation came after a convolution with such a bias.
     """
-    pending: list[Tensor] = []
+    made: list[tuple[Tensor, Tensor]] = []  # a convolution's output and the bias to come
     missed: list[nn.Module] = []
 
     def unfold(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(norm, nn.BatchNorm2d)
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        if not pending or pending[-1].shape != norm.bias.shape:
+        if not made or inputs[0] is not made[-1][0]:
             missed.append(norm)
             return
+        _, bias = made.pop()
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
         norm.weight.copy_(torch.sqrt(variance + norm.eps))
-        norm.bias.copy_(mean + pending.pop())
+        norm.bias.copy_(mean + bias)
+
+    def keep(output: Tensor, bias: Tensor) -> None:
+        made.append((output, bias))
 
     hooks = [norm.register_forward_pre_hook(unfold) for norm in norms]
     for name, module in network.named_modules():
         if name in folded:
             bias = folded[name]
-            hooks.append(module.register_forward_hook(lambda *_, b=bias: pending.append(b)))
+            hooks.append(module.register_forward_hook(lambda *io, b=bias: keep(io[-1], b)))
     was_training = network.training
     network.eval()
     with torch.no_grad():
@@ -279,7 +283,7 @@ def _unfold(
     network.train(was_training)
     for hook in hooks:
         hook.remove()
-    return not missed and not pending
+    return not missed and not made
 
 
 def _from_onnx(path: Path) -> Initial:
