@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mien.errors import CheckpointError, DownloadError, RecipeError
 from mien.expressions import nearest_name
+from mien.models.layers import dense_layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,11 +115,7 @@ class BackboneNet(nn.Module):
             units = self._feature_count()
         except (RuntimeError, AssertionError) as error:
             raise RecipeError(_wrong_size(config, error)) from error
-        layers: list[nn.Module] = []
-        for size in config.dense:
-            layers += [nn.Linear(units, size), nn.ReLU(inplace=True), nn.Dropout(config.dropout)]
-            units = size
-        self.dense = nn.Sequential(*layers)
+        self.dense, units = dense_layers(units, config.dense, config.dropout)
         self.head = nn.Linear(units, num_classes)
 
     def forward(self, faces: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mien.errors import RecipeError
 from mien.models.attention import build_attention
+from mien.models.layers import dense_layers, initialise
 from mien.preprocess import FACE_SIZE
 
 
@@ -93,13 +94,9 @@ class PlainNet(nn.Module):
         else:
             self.pool = nn.Identity()
             units = channels * (FACE_SIZE >> len(config.widths)) ** 2
-        layers: list[nn.Module] = []
-        for size in config.dense:
-            layers += [nn.Linear(units, size), nn.ReLU(inplace=True), nn.Dropout(config.dropout)]
-            units = size
-        self.dense = nn.Sequential(*layers)
+        self.dense, units = dense_layers(units, config.dense, config.dropout)
         self.head = nn.Linear(units, num_classes)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Return ``(N, num_classes)`` logits for ``(N, 1, 48, 48)`` faces."""
@@ -129,8 +126,3 @@ def _block(config: PlainNetConfig, channels: int, width: int, convolutions: int)
         dropout = nn.Dropout2d if config.spatial_dropout else nn.Dropout
         layers.append(dropout(config.block_dropout))
     return nn.Sequential(*layers)
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mien.errors import RecipeError
 from mien.models.attention import build_attention
+from mien.models.layers import initialise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class ResidualNet(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(channels, num_classes)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Return ``(N, num_classes)`` logits for ``(N, 1, H, W)`` standardised faces."""
@@ -116,8 +117,3 @@ class ResidualBlock(nn.Module):
         branch = F.relu(self.norm1(self.conv1(maps)))
         branch = self.squeeze(self.norm2(self.conv2(branch)))
         return F.relu(branch + self.shortcut(maps))
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

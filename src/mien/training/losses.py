@@ -49,6 +49,12 @@ class ExpressionLoss:
         return terms.sum(dim=1).mean() / met.clamp(min=_TINY)
 
 
+def build_loss(recipe: Recipe, labels: Tensor, classes: int) -> ExpressionLoss:
+    """Return the recipe's loss for training faces of these ``(N,)`` labels."""
+    balanced = recipe.loss.class_weights == "balanced"
+    return ExpressionLoss(recipe, balanced_weights(labels, classes) if balanced else None)
+
+
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:
     """Return ``(classes,)`` weights N / (C · n), 0 for a class without faces.
 

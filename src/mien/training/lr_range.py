@@ -19,7 +19,7 @@ from mien.data.dataset import ExpressionDataset
 from mien.errors import RecipeError
 from mien.training.batches import Faces, TrainingBatches
 from mien.training.initial import build_network, hold_frozen, load_start
-from mien.training.losses import ExpressionLoss, balanced_weights
+from mien.training.losses import ExpressionLoss, build_loss
 from mien.training.module import build_optimizer
 from mien.training.recipe import Recipe
 from mien.training.run import find_device, uses_bf16
@@ -139,10 +139,7 @@ def lr_range_test(
     rates = np.geomspace(lowest, highest, steps)
     batches = zip(rates, itertools.chain.from_iterable(epochs), strict=False)
     losses: list[float] = []
-    weights = None
-    if recipe.loss.class_weights == "balanced":
-        weights = balanced_weights(faces.labels, len(training.classes))
-    measure = ExpressionLoss(recipe, weights)
+    measure = build_loss(recipe, faces.labels, len(training.classes))
     for loss in _train(network, recipe, batches, measure, where):
         losses.append(loss)
         if _has_diverged(losses):

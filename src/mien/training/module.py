@@ -22,7 +22,7 @@ from mien.training.batches import (
     epoch_seed,
 )
 from mien.training.initial import hold_frozen
-from mien.training.losses import ExpressionLoss, balanced_weights
+from mien.training.losses import ExpressionLoss
 from mien.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
 
 #: Faces a batch when nothing is learned; larger was not faster on two cores.
@@ -51,11 +51,6 @@ class TrainingData(pl.LightningDataModule):
         self._standard = {"mean": mean, "std": std}
         self._on_device: dict[str, Faces] = {}
         self._features: dict[str, Tensor] = {}
-
-    def class_weights(self) -> Tensor:
-        """Return the weights that make every class of the training faces count the same."""
-        labels = torch.from_numpy(self._training.labels)
-        return balanced_weights(labels, len(self._training.classes))
 
     def train_dataloader(self) -> TrainingBatches | FeatureBatches:
         """Return the current epoch's batches; the trainer asks for them every epoch."""
@@ -108,15 +103,15 @@ class ExpressionModule(pl.LightningModule):
         self,
         network: nn.Module,
         recipe: Recipe,
+        loss: ExpressionLoss,
         *,
         card_json: str,
-        class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self._recipe = recipe
         self._card_json = card_json
-        self._loss = ExpressionLoss(recipe, class_weights)
+        self._loss = loss
         self._epochs_done = 0
 
     def forward(self, inputs: Tensor) -> Tensor:

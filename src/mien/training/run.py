@@ -44,6 +44,7 @@ from mien.training.callbacks import AtomicCheckpointIO, Progress, Watcher, keep_
 from mien.training.checkpoint import LAST, card_json, read_checkpoint
 from mien.training.history import History
 from mien.training.initial import build_network, load_start, resumed_start
+from mien.training.losses import build_loss
 from mien.training.module import ExpressionModule, TrainingData
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import recipe_from_dict
@@ -115,8 +116,8 @@ def train(
     history = History(folder, keep=resume)
     watcher = Watcher(recipe, history, watch)
     batches = TrainingData(recipe, training, validation, mean=mean, std=std)
-    weights = batches.class_weights() if recipe.loss.class_weights == "balanced" else None
-    module = ExpressionModule(network, recipe, card_json=card, class_weights=weights)
+    loss = build_loss(recipe, torch.from_numpy(training.labels), len(training.classes))
+    module = ExpressionModule(network, recipe, loss, card_json=card)
     with _quiet():
         trainer = _trainer(recipe, folder, device=on_device, watcher=watcher)
         interrupted = False
