@@ -63,7 +63,7 @@ class PlainNetConfig:
     @property
     def smallest_size(self) -> int:
         """Side in pixels of the smallest faces that the network reads."""
-        return FACE_SIZE if self.pooling == "flatten" else 2 ** len(self.widths)
+        return FACE_SIZE if self.pooling == "flatten" else 1 << len(self.widths)
 
     def build(self, num_classes: int) -> nn.Module:
         """Return a fresh :class:`PlainNet`."""

@@ -45,7 +45,7 @@ class ResidualNetConfig:
     @property
     def smallest_size(self) -> int:
         """Side in pixels of the smallest faces that the network reads."""
-        return 2 ** len(self.widths)
+        return 1 << len(self.widths)
 
     def build(self, num_classes: int) -> nn.Module:
         """Return a fresh :class:`ResidualNet`."""

@@ -160,8 +160,15 @@ class ExpressionModule(pl.LightningModule):
             )
             # As an "epoch" scheduler it would be stepped after the checkpoint is kept, and a run
             # resumed from that would miss the step; every so many steps, it comes before.
-            when: dict[str, Any] = {"interval": "step", "frequency": steps, "monitor": "val_loss"}
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, **when}}
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {
+                    "scheduler": plateau,
+                    "monitor": "val_loss",
+                    "interval": "step",
+                    "frequency": steps,
+                },
+            }
         schedule, first, last = recipe.schedule, 0, recipe.epochs
         if switched:
             first = switch
