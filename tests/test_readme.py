@@ -137,6 +137,7 @@ def test_the_table_of_recipes_is_what_the_command_prints() -> None:
     ).stdout.strip()
 
     assert printed in README
+    assert printed in (ROOT / "benchmarks" / "RESULTS.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
