@@ -9,7 +9,7 @@ import pytest
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, DataError
 from mien.evaluation import Evaluation, compare, evaluate
-from mien.evaluation.measures import ACCURACY, MEASURES, PARAMETERS
+from mien.evaluation.measures import ACCURACY, LATENCY, MEASURES, PARAMETERS
 from mien.metadata import BEST
 
 
@@ -46,7 +46,8 @@ def test_differences_are_those_of_the_rates(happy: Path, angry: Path) -> None:
 
 def test_the_best_is_the_higher_or_the_lower_and_ties_share(happy: Path, angry: Path) -> None:
     change(angry, accuracy=0.99, parameters=10**9)
-    comparison = compare([happy, angry, happy])
+    again = Path(shutil.copy(happy, happy.with_name("again.json")))
+    comparison = compare([happy, angry, again])
     change(happy, accuracy=0.990001)
     alike = compare([happy, angry])
 
@@ -59,10 +60,31 @@ def test_the_best_is_the_higher_or_the_lower_and_ties_share(happy: Path, angry: 
 
 
 def test_models_of_one_name_are_told_apart(happy: Path) -> None:
-    first, second = compare([happy, happy.parent / ".." / happy.parent.name / happy.name]).names
+    again = Path(shutil.copy(happy, happy.with_name("again.json")))
+
+    first, second = compare([happy, again]).names
 
     assert first != second
     assert first.startswith("happy.onnx")
+
+
+def test_the_same_source_twice_is_refused(happy: Path, trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="named more than once"):
+        compare([happy, happy.parent / ".." / happy.parent.name / happy.name])
+    run = shutil.copytree(trained, tmp_path / "run")
+    shutil.copy(happy, run / "evaluation-PublicTest.json")
+    with pytest.raises(DataError, match="named more than once"):
+        compare([run, run / "evaluation-PublicTest.json"])
+
+
+def test_times_with_unlike_threads_have_no_best(happy: Path, angry: Path) -> None:
+    latency = {"batch_1_ms": 1.0, "batch_64_ms": 1.0, "threads": 1}
+    change(happy, latency=latency)
+    change(angry, latency={**latency, "batch_1_ms": 2.0})
+    assert compare([happy, angry]).best(LATENCY) == {0}
+
+    change(angry, latency={**latency, "batch_1_ms": 2.0, "threads": 2})
+    assert compare([happy, angry]).best(LATENCY) == frozenset()
 
 
 def test_run_folders_are_read_by_split(
@@ -119,7 +141,23 @@ def test_an_older_versions_file_is_read(happy: Path) -> None:
 def test_damage_is_told(happy: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no evaluation can be read"):
         compare([tmp_path / "none.json"])
-    for damage in ({"confusion": [[1]]}, {"accuracy": None}, {"latency": {"threads": 1}}):
+    sound = happy.read_text()
+    for damage in (
+        {"confusion": [[1]]},
+        {"accuracy": None},
+        {"accuracy": 2},
+        {"accuracy": float("nan")},
+        {"count": -1},
+        {"count": 7.5},
+        {"loss": 10**400},
+        {"members": []},
+        {"members": ["a"]},
+        {"split": None},
+        {"per_class": []},
+        {"training": {"history": {}}},
+        {"latency": {"threads": 1}},
+    ):
+        happy.write_text(sound)
         change(happy, **damage)
         with pytest.raises(CheckpointError, match=r"happy\.json: not an evaluation"):
             compare([happy])
@@ -127,6 +165,12 @@ def test_damage_is_told(happy: Path, tmp_path: Path) -> None:
         happy.write_text(text)
         with pytest.raises(CheckpointError, match=r"happy\.json: not an evaluation"):
             compare([happy])
+    happy.write_bytes(b"PK\x03\x04\xff\xfe" * 1000)
+    with pytest.raises(CheckpointError, match=r"not JSON$"):
+        compare([happy])
+    happy.write_text("[" * 200_000)
+    with pytest.raises(CheckpointError, match=r"nested too deeply$"):
+        compare([happy])
     with pytest.raises(ValueError, match="nothing"):
         compare([])
 

@@ -60,3 +60,32 @@ def test_an_overfitted_run_is_not_told_to_go_on() -> None:
 def test_no_epochs_are_told() -> None:
     with pytest.raises(ValueError, match="no epochs"):
         training_dynamics([])
+
+
+def test_a_loss_that_only_ever_fell_has_not_risen() -> None:
+    accuracies = [0.3, 0.5, 0.6]
+    d = training_dynamics(rows(accuracies, accuracies, [3.0, 2.0, 1.0]))
+
+    assert d.loss_rise == 0
+    assert not d.overfits
+
+
+def test_a_rise_counts_only_what_came_after_the_lowest() -> None:
+    accuracies = [0.6] * 5
+    d = training_dynamics(rows(accuracies, accuracies, [9.0, 8.0, 1.0, 1.02, 1.04]))
+
+    assert d.loss_rise == pytest.approx(0.02)
+
+
+def test_a_loss_that_is_no_number_is_called_diverged() -> None:
+    nan = float("nan")
+    d = training_dynamics(rows([0.3, 0.3], [0.3, nan], [nan, nan]))
+
+    assert (d.diverged_epoch, d.best_epoch, d.lowest_loss_epoch, d.loss_rise) == (1, 1, None, None)
+    assert d.verdict().startswith("The loss diverged: in epoch 1")
+    assert "nan" not in d.verdict()
+
+    nothing = training_dynamics(rows([nan], [nan], [nan]))
+    assert nothing.gap_points is None
+    assert not nothing.overfits
+    assert "nan" not in nothing.verdict()

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from mien.data.dataset import ExpressionDataset
 from mien.errors import DataError
-from mien.evaluation import evaluate
+from mien.evaluation import Comparison, evaluate
 from mien.export import export
 from mien.metadata import BEST
 from mien.training import Recipe, train
@@ -77,11 +78,12 @@ def test_flipped_views_are_averaged_and_kept_apart(trained: Path, faces: Express
     np.testing.assert_allclose(flip.probabilities, mean, atol=1e-5)
 
 
-def test_a_model_twice_is_an_ensemble_that_answers_as_the_model(
-    trained: Path, faces: ExpressionDataset
+def test_a_copy_beside_a_model_is_an_ensemble_that_answers_as_the_model(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
 ) -> None:
+    copy = shutil.copy(trained / BEST, tmp_path / BEST)
     alone = evaluate(trained, faces, "PublicTest")
-    twice = evaluate([trained, trained / BEST], faces, "PublicTest")
+    twice = evaluate([trained, copy], faces, "PublicTest")
 
     assert twice.metrics.confusion == alone.metrics.confusion
     assert [member.model for member in twice.members] == ["tiny", BEST]
@@ -121,3 +123,41 @@ def test_data_is_seen_as_the_model_was_trained_on_it(
     assert exported.metrics.support == run.metrics.support == (8, 16)
     assert run.faces is not None
     assert len(run.faces) == run.count == 24
+
+
+def test_a_run_with_held_out_faces_is_measured_on_those(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = make_recipe(
+        epochs=1, data={"hold_out": 0.25, "validation": "PublicTest", "train": "Training"}
+    )
+    alone = faces.split("Training")
+    for seed in (0, 1):
+        train(replace(recipe, seed=seed), alone, tmp_path / str(seed), device="cpu")
+
+    held_out, learned, other = (
+        evaluate(tmp_path / run, alone, split)
+        for run, split in (("0", "PublicTest"), ("0", "Training"), ("1", "PublicTest"))
+    )
+
+    assert held_out.count + learned.count == len(alone)
+    assert held_out.faces_sha256 != other.faces_sha256
+    for evaluation in (held_out, other):
+        assert evaluation.to_dict()["faces_sha256"] == evaluation.faces_sha256
+    with pytest.raises(DataError, match="cannot be compared, their faces differ"):
+        Comparison(names=("a", "b"), evaluations=(held_out, other))
+    with pytest.raises(DataError, match="must be measured on the same faces"):
+        evaluate([tmp_path / "0", tmp_path / "1"], alone, "PublicTest")
+
+
+def test_a_model_twice_is_refused(trained: Path, faces: ExpressionDataset) -> None:
+    with pytest.raises(DataError, match="named more than once"):
+        evaluate([trained, trained / ".." / trained.name / BEST], faces, "PublicTest")
+
+
+def test_a_model_is_named_by_its_folder_however_it_is_typed(
+    trained: Path, faces: ExpressionDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained)
+
+    assert evaluate(".", faces, "PublicTest").model == "tiny"

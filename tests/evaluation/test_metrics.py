@@ -58,12 +58,14 @@ def test_rates_are_shares_of_rows_and_of_nothing_none() -> None:
     assert m.confusion_rates().tolist() == [[0.5, 0.5, 0], [0, 0, 0], [0, 0, 0]]
 
 
-def test_the_margin_shrinks_with_the_root_of_the_images() -> None:
-    few = classification_metrics(logits_for(READ), LABELS, CLASSES)
-    many = classification_metrics(logits_for(np.tile(READ, 4)), np.tile(LABELS, 4), CLASSES)
+def test_the_interval_is_wilsons_and_is_not_empty_where_all_is_right() -> None:
+    some = classification_metrics(logits_for(READ), LABELS, CLASSES)
+    every = classification_metrics(logits_for(LABELS), LABELS, CLASSES)
 
-    assert few.accuracy_margin == pytest.approx(1.96 * np.sqrt(2 / 3 * 1 / 3 / 6))
-    assert many.accuracy_margin == pytest.approx(few.accuracy_margin / 2)
+    # By hand: 4 of 6 right.
+    assert some.accuracy_interval == pytest.approx((0.3000, 0.9032), abs=1e-3)
+    assert every.accuracy_interval == pytest.approx((6 / (6 + 1.96**2), 1))
+    assert every.interval_text() == "61.0 to 100.0 %"
 
 
 def test_shapes_that_do_not_fit_are_told() -> None:

@@ -99,3 +99,15 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
         open_predictor(tmp_path)
     with pytest.raises(ModelError, match="no model at"):
         open_predictor(tmp_path / "none.onnx")
+
+
+def test_threads_are_those_that_torch_would_take(
+    tmp_path: Path, write_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_model(tmp_path / "tiny.onnx")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    free = open_predictor(model).threads
+
+    for value, threads in (("1", 1), ("1,4", 1), ("100000", free), ("many", free), ("0", free)):
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+        assert open_predictor(model).threads == threads

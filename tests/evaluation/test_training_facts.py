@@ -29,7 +29,9 @@ def test_varied_faces_and_smoothed_labels_are_said(trained: Path, tmp_path: Path
     facts = read_training_facts(run)
 
     assert facts is not None
-    assert "augmented" in facts.caveat()
+    assert "augmented training faces" in facts.caveat()
+    assert facts.verdict() == f"{facts.dynamics.verdict()} {facts.caveat()}"
+    assert facts.to_dict()["verdict"] == facts.verdict()
     assert "from epoch 2 on" in facts.caveat()
     assert "smoothed labels" in facts.caveat()
 
@@ -61,3 +63,20 @@ def test_an_unfinished_run_has_no_minutes_and_a_damaged_one_is_told(
     (run / "run.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"run\.json"):
         read_training_facts(run)
+
+
+def test_a_run_that_diverged_is_told_in_valid_json(trained: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    header, *rows = (run / "metrics.csv").read_text().splitlines()
+    cells = rows[-1].split(",")
+    bad = ",".join([cells[0], "nan", "nan", "inf", "nan", *cells[5:]])
+    (run / "metrics.csv").write_text("\n".join([header, *rows[:-1], bad]) + "\n")
+
+    facts = read_training_facts(run)
+
+    assert facts is not None
+    text = json.dumps(facts.to_dict(), allow_nan=False)
+    assert json.loads(text)["history"]["val_loss"][-1] is None
+    back = TrainingFacts.from_dict(json.loads(text))
+    assert back.verdict() == facts.verdict()
+    assert back.dynamics.diverged_epoch == 2

@@ -37,7 +37,7 @@ def test_the_page_says_what_was_measured_and_needs_no_other_file(
 
 def test_training_is_shown_where_it_is_known(measured: Evaluation, tmp_path: Path) -> None:
     assert measured.training is not None
-    assert measured.training.dynamics.verdict() in page_of(measured, tmp_path)
+    assert measured.training.verdict() in page_of(measured, tmp_path)
 
     page = page_of(replace(measured, training=None), tmp_path)
 

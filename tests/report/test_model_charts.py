@@ -1,8 +1,10 @@
+import warnings
+
 import numpy as np
 import pytest
 
+from mien.report.chart_style import MODEL_COLOURS, fit_name
 from mien.report.model_charts import (
-    MODEL_COLOURS,
     bars_chart,
     confusion_chart,
     cost_chart,
@@ -68,3 +70,58 @@ def test_charts_of_any_number_of_models_are_drawn(count: int) -> None:
     ):
         assert figure_uri(figure).startswith("data:image/svg+xml")
     assert len(set(colours)) == min(count, len(MODEL_COLOURS))
+
+
+NAMES = ("costs $5 & $6", "_hidden", "幸せ", "n" * 60)
+
+
+def test_any_name_is_drawn_and_explained() -> None:
+    colours = model_colours(len(NAMES))
+    figures = [
+        bars_chart(NAMES, {n: [50.0] * 4 for n in NAMES}, label="%", colours=colours),
+        cost_chart(dict.fromkeys(NAMES, (1.0, 60.0)), label="ms", colours=colours),
+        curves_chart(dict.fromkeys(NAMES, ROWS), quantity="loss", colours=colours),
+    ]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for figure in figures:
+            assert figure_uri(figure)
+            assert len(figure.legends[0].get_texts()) == len(NAMES)
+        chart = confusion_chart(np.eye(4), NAMES, kind="rates")
+        assert figure_uri(chart)
+    assert chart.axes[0].get_position().width > 0.3, "names leave room for the matrix"
+
+
+def test_long_names_keep_both_ends() -> None:
+    short = fit_name("mien-s-with-a-long-description-20261120-233000")
+
+    assert short.startswith("mien-s")
+    assert short.endswith("-233000")
+    assert len(short) == 22
+
+
+def test_one_epoch_is_seen_and_epochs_are_whole() -> None:
+    axes = curves_chart({"a": ROWS[:1]}, quantity="loss", colours=["k"]).axes[0]
+    assert all(line.get_marker() != "None" for line in axes.lines[:2])
+
+    axes = curves_chart({"a": ROWS}, quantity="loss", colours=["k"]).axes[0]
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
+def test_models_at_one_point_are_all_seen() -> None:
+    axes = cost_chart(dict.fromkeys("abc", (1.0, 60.0)), label="ms", colours=model_colours(3)).axes[
+        0
+    ]
+
+    sizes = [line.get_markersize() for line in axes.lines if len(line.get_xdata())]
+    assert sizes == sorted(set(sizes), reverse=True)
+    assert len(sizes) == 3
+
+
+def test_many_classes_have_a_larger_matrix() -> None:
+    classes = [f"class {n}" for n in range(25)]
+    chart = confusion_chart(np.eye(25), classes, kind="rates")
+
+    assert chart.get_figwidth() > 2 * 4.6
+    assert texts(chart.axes[0])[:2] == ["100", ""]

@@ -63,7 +63,7 @@ def evaluate(
         if report is not None:
             write_evaluation_page(report, evaluation)
     if as_json:
-        typer.echo(json.dumps(evaluation.to_dict(), indent=2))
+        typer.echo(json.dumps(evaluation.to_dict(), indent=2, allow_nan=False))
     else:
         _print_tables(evaluation)
     if report is not None:
@@ -85,7 +85,7 @@ def _print_tables(evaluation: "Evaluation") -> None:
     console.print(_per_class(evaluation))
     console.print(_confusion(evaluation))
     if evaluation.training:
-        verdict = evaluation.training.dynamics.verdict()
+        verdict = evaluation.training.verdict()
         console.print(verdict, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -24,28 +24,25 @@ class Comparison:
 
     Attributes:
         names: What each is called here, no two alike.
-        evaluations: At least one; same split, data and classes.
+        evaluations: At least one; same split, data, faces and classes.
 
     Raises:
-        DataError: They are not of the same split, data and classes.
+        DataError: They are not of the same split, data, faces and classes.
     """
 
     names: tuple[str, ...]
     evaluations: tuple[Evaluation, ...]
 
     def __post_init__(self) -> None:
-        first = self.evaluations[0]
-        for name, other in zip(self.names[1:], self.evaluations[1:], strict=True):
-            pairs = (
-                ("split", first.split, other.split),
-                ("data", first.fingerprint[:12], other.fingerprint[:12]),
-                ("classes", ", ".join(first.metrics.classes), ", ".join(other.metrics.classes)),
-            )
-            for what, ours, theirs in pairs:
-                if ours != theirs:
+        for position, (name, evaluation) in enumerate(
+            zip(self.names, self.evaluations, strict=True)
+        ):
+            for earlier in range(position):
+                difference = _difference(self.evaluations[earlier], evaluation)
+                if difference:
                     raise DataError(
-                        f"{self.names[0]} and {name} cannot be compared, their {what} differ: "
-                        f"{ours} and {theirs}; measure both alike with 'mien evaluate'"
+                        f"{self.names[earlier]} and {name} cannot be compared, their {difference}; "
+                        f"measure both alike with 'mien evaluate'"
                     )
 
     @property
@@ -58,9 +55,11 @@ class Comparison:
 
         Values that are written alike are alike: of two that read 2.84 M neither is the better.
         """
-        values = [measure.read(evaluation) for evaluation in self.evaluations]
-        known = [value for value in values if value is not None]
+        told = [e for e in self.evaluations if measure.read(e) is not None]
+        known = [value for e in told if (value := measure.read(e)) is not None]
         if measure.better is None or len({measure.write(value) for value in known}) < 2:
+            return frozenset()
+        if len({measure.alike(e) for e in told}) > 1:
             return frozenset()
         best = measure.write(max(known) if measure.better == "higher" else min(known))
         written = [measure.text(evaluation) for evaluation in self.evaluations]
@@ -82,14 +81,40 @@ def compare(sources: Sequence[str | Path], split: str = "PublicTest") -> Compari
     Raises:
         CheckpointError: A folder has no evaluation of the split, or one of an earlier checkpoint;
             or a file is not an evaluation.
-        DataError: The evaluations are not of the same split, data and classes.
+        DataError: The evaluations are not of the same split, data, faces and classes, or one is
+            named twice.
         ValueError: There are no sources.
     """
     if not sources:
         raise ValueError("nothing to compare")
     paths = [Path(source) for source in sources]
+    _refuse_repeats(paths, split)
     evaluations = tuple(_read(path, split) for path in paths)
     return Comparison(names=_distinct_names(paths, evaluations), evaluations=evaluations)
+
+
+def _difference(one: Evaluation, other: Evaluation) -> str:
+    """Return what keeps two evaluations from being compared; empty where nothing does."""
+    pairs = [
+        ("split", one.split, other.split),
+        ("data", one.fingerprint[:12], other.fingerprint[:12]),
+        ("classes", ", ".join(one.metrics.classes), ", ".join(other.metrics.classes)),
+        ("numbers of faces", one.count, other.count),
+    ]
+    if one.faces_sha256 and other.faces_sha256:  # older versions did not write it
+        pairs.append(("faces", one.faces_sha256[:12], other.faces_sha256[:12]))
+    for what, ours, theirs in pairs:
+        if ours != theirs:
+            return f"{what} differ: {ours} and {theirs}"
+    return ""
+
+
+def _refuse_repeats(paths: Sequence[Path], split: str) -> None:
+    files = [path / evaluation_file_name(split) if path.is_dir() else path for path in paths]
+    resolved = [file.resolve() for file in files]
+    for path, file in zip(paths, resolved, strict=True):
+        if resolved.count(file) > 1:
+            raise DataError(f"{path} is named more than once: name each run or file once")
 
 
 def _read(source: Path, split: str) -> Evaluation:
@@ -105,9 +130,19 @@ def _read(source: Path, split: str) -> Evaluation:
 
 
 def _distinct_names(paths: Sequence[Path], evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
-    """Return the models' names with their view, and their paths where names alone are the same."""
-    names = [e.model if e.view == "single" else f"{e.model} ({e.view})" for e in evaluations]
-    return tuple(
+    """Return runs by their folders and others by their models, with their view.
+
+    Where names are the same they have their path as well, and a number where even those are.
+    """
+    names = []
+    for path, evaluation in zip(paths, evaluations, strict=True):
+        name = path.resolve().name if path.is_dir() else evaluation.model
+        names.append(name if evaluation.view == "single" else f"{name} ({evaluation.view})")
+    full = [
         name if names.count(name) == 1 else f"{name} [{path}]"
         for name, path in zip(names, paths, strict=True)
+    ]
+    return tuple(
+        name if full.count(name) == 1 else f"{name} {full[: i + 1].count(name)}"
+        for i, name in enumerate(full)
     )

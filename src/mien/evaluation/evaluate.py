@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,9 @@ import numpy.typing as npt
 import mien
 from mien.analysis.classifier import softmax
 from mien.cache import atomic_write
-from mien.data.dataset import ExpressionDataset
+from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.errors import CheckpointError, DataError
+from mien.evaluation.json_values import read_count, read_text
 from mien.evaluation.latency import Latency, measure_latency
 from mien.evaluation.metrics import ClassificationMetrics, classification_metrics
 from mien.evaluation.predictor import (
@@ -25,6 +26,11 @@ from mien.evaluation.predictor import (
 )
 from mien.evaluation.training_facts import TrainingFacts, read_training_facts
 from mien.metadata import model_file
+
+#: Characters of what is wrong with a file; its own content may be in there.
+_LONGEST_REASON: Final = 120
+
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +55,8 @@ class Evaluation:
         split: The split's name.
         fingerprint: sha256 of the data.
         count: Images measured.
+        faces_sha256: Digest of the very faces measured and their labels, which a recipe that holds
+            faces out or merges classes makes others than the data's; None in an older version's.
         metrics: The figures.
         view: ``single``: each face as it is; ``flip``: averaged with its mirror image.
         version: Version of the package that measured.
@@ -67,6 +75,7 @@ class Evaluation:
     fingerprint: str
     count: int
     metrics: ClassificationMetrics
+    faces_sha256: str | None = None
     view: str = "single"
     version: str = mien.__version__
     parameters: int | None = None
@@ -103,6 +112,7 @@ class Evaluation:
             "split": self.split,
             "data": self.fingerprint,
             "count": self.count,
+            "faces_sha256": self.faces_sha256,
             "view": self.view,
             "version": self.version,
             **self.metrics.to_dict(),
@@ -121,29 +131,36 @@ class Evaluation:
         Raises:
             KeyError: A figure is missing.
             TypeError: A figure is of another kind.
-            ValueError: A figure is not a number.
+            ValueError: A figure is out of range, or figures contradict each other.
         """
         alone = [{"model": values["model"], "model_sha256": values["model_sha256"]}]
         latency, training = values.get("latency"), values.get("training")
+        metrics, count = ClassificationMetrics.from_dict(values), read_count(values["count"], low=1)
+        if count != sum(metrics.support):
+            raise ValueError(f"{count} images, but {sum(metrics.support)} in its classes")
+        if values["split"] not in SPLITS:
+            raise ValueError("an unknown split")
         return cls(
-            members=tuple(Member(**member) for member in values.get("members", alone)),
+            members=_read_members(values.get("members", alone)),
             split=values["split"],
-            fingerprint=values["data"],
-            count=int(values["count"]),
-            metrics=ClassificationMetrics.from_dict(values),
-            view=values["view"],
-            version=values["version"],
-            parameters=values.get("parameters"),
-            multiply_adds=values.get("multiply_adds"),
-            file_bytes=values.get("file_bytes"),
-            latency=Latency.from_dict(latency) if latency else None,
-            training=TrainingFacts.from_dict(training) if training else None,
+            fingerprint=read_text(values["data"]),
+            count=count,
+            faces_sha256=_read_optional(values, "faces_sha256", read_text),
+            metrics=metrics,
+            view=read_text(values["view"]),
+            version=read_text(values["version"]),
+            parameters=_read_optional(values, "parameters", read_count),
+            multiply_adds=_read_optional(values, "multiply_adds", read_count),
+            file_bytes=_read_optional(values, "file_bytes", read_count),
+            latency=None if latency is None else Latency.from_dict(latency),
+            training=None if training is None else TrainingFacts.from_dict(training),
         )
 
     def write(self, path: Path) -> None:
         """Write the evaluation as JSON."""
         with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n", "utf-8")
+            text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
+            temporary.write_text(text + "\n", "utf-8")
 
 
 def evaluate(
@@ -166,7 +183,7 @@ def evaluate(
 
     Raises:
         DataError: The split has no images, or its classes are not the model's, or the models of
-            an ensemble differ in theirs.
+            an ensemble differ in theirs, were trained to see other faces, or one is named twice.
         CheckpointError: The run or checkpoint cannot be used.
         ModelError: The ONNX file cannot be used.
         ValueError: There is no model, or no such augmentation.
@@ -174,8 +191,10 @@ def evaluate(
     models = [model] if isinstance(model, str | Path) else list(model)
     if not models:
         raise ValueError("no model to evaluate")
-    predictor = _combine([open_predictor(one) for one in models], tta=tta)
-    part = _as_trained(predictor, dataset, split).split(split)
+    _refuse_repeats(models)
+    predictors = [open_predictor(one) for one in models]
+    predictor = _combine(predictors, tta=tta)
+    part, digest = _part(predictors, dataset, split)
     classes = predictor.classes
     if not len(part):
         raise DataError(f"the data has no {split} images, only {', '.join(dataset.splits)}")
@@ -185,12 +204,13 @@ def evaluate(
     run = Path(models[0])
     return Evaluation(
         members=tuple(
-            Member(model=Path(one).name, model_sha256=file_sha256(model_file(one)))
+            Member(model=Path(one).resolve().name, model_sha256=file_sha256(model_file(one)))
             for one in models
         ),
         split=split,
         fingerprint=dataset.fingerprint,
         count=len(part),
+        faces_sha256=digest,
         metrics=classification_metrics(logits, part.labels, classes),
         view=tta or "single",
         parameters=predictor.parameters,
@@ -224,8 +244,15 @@ def read_evaluation(path: str | Path) -> Evaluation:
         return Evaluation.from_dict(json.loads(path.read_text("utf-8")))
     except OSError as error:
         raise CheckpointError(f"{path}: no evaluation can be read: {error.strerror}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: not an evaluation of mien: {error!r}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: not an evaluation of mien: not JSON") from error
+    except RecursionError as error:
+        raise CheckpointError(f"{path}: not an evaluation of mien: nested too deeply") from error
+    except KeyError as error:
+        raise CheckpointError(f"{path}: not an evaluation of mien: no {error}") from error
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0][:_LONGEST_REASON]
+        raise CheckpointError(f"{path}: not an evaluation of mien: {reason}") from error
 
 
 def file_sha256(file: Path) -> str:
@@ -241,14 +268,62 @@ def _combine(predictors: list[Predictor], *, tta: str | None) -> Predictor:
     return MirrorPredictor(predictor) if tta else predictor
 
 
-def _as_trained(predictor: Predictor, dataset: ExpressionDataset, split: str) -> ExpressionDataset:
-    """Return the data set as the model's recipe prepares it, where that makes a difference."""
-    if dataset.classes == predictor.classes and split in dataset.splits:
-        return dataset
+def _read_members(values: Any) -> tuple[Member, ...]:
+    if not isinstance(values, list) or not values:
+        raise ValueError("it names no models")
+    return tuple(
+        Member(model=read_text(each["model"]), model_sha256=read_text(each["model_sha256"]))
+        for each in values
+    )
+
+
+def _read_optional(
+    values: Mapping[str, Any], name: str, read: Callable[[Any], _Read]
+) -> _Read | None:
+    return None if values.get(name) is None else read(values[name])
+
+
+def _refuse_repeats(models: Sequence[str | Path]) -> None:
+    files = [model_file(one).resolve() for one in models]
+    for one, file in zip(models, files, strict=True):
+        if files.count(file) > 1:
+            raise DataError(f"{one} is named more than once: an ensemble has each model once")
+
+
+def _part(
+    predictors: Sequence[Predictor], dataset: ExpressionDataset, split: str
+) -> tuple[ExpressionDataset, str]:
+    """Return the split as the models' recipes prepare it, and the digest of its faces.
+
+    Raises:
+        DataError: They prepare different faces.
+    """
+    part = _as_trained(predictors[0], dataset).split(split)
+    digest = _faces_sha256(part)
+    for other in predictors[1:]:
+        if _faces_sha256(_as_trained(other, dataset).split(split)) != digest:
+            raise DataError(
+                f"the models of an ensemble must be measured on the same faces: their recipes hold "
+                f"out or merge others of {split} (data.hold_out, data.classes, seed)"
+            )
+    return part, digest
+
+
+def _faces_sha256(part: ExpressionDataset) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(part.images))
+    digest.update(np.ascontiguousarray(part.labels))
+    return digest.hexdigest()
+
+
+def _as_trained(predictor: Predictor, dataset: ExpressionDataset) -> ExpressionDataset:
+    """Return the data set as the model's recipe prepares it: classes merged, faces held out."""
     wanted: Mapping[str, Any] = predictor.recipe.get("data", {})
     if not (wanted.get("classes") or wanted.get("hold_out")):
         return dataset
     from mien.training.recipe_file import recipe_from_dict  # noqa: PLC0415 - brings torch
     from mien.training.splits import prepare_splits  # noqa: PLC0415
 
-    return prepare_splits(recipe_from_dict(predictor.recipe), dataset)
+    recipe = recipe_from_dict(predictor.recipe)
+    if dataset.classes == predictor.classes:  # merged before, or never to be
+        recipe = replace(recipe, data=replace(recipe.data, classes=()))
+    return prepare_splits(recipe, dataset)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from mien.evaluation.json_values import read_count, read_number
 from mien.evaluation.predictor import Predictor
 
 BATCH: Final = 64
@@ -41,9 +42,9 @@ class Latency:
     def from_dict(cls, values: Mapping[str, Any]) -> "Latency":
         """Read what :meth:`to_dict` wrote."""
         return cls(
-            batch_1_ms=float(values["batch_1_ms"]),
-            batch_64_ms=float(values["batch_64_ms"]),
-            threads=int(values["threads"]),
+            batch_1_ms=read_number(values["batch_1_ms"], low=0),
+            batch_64_ms=read_number(values["batch_64_ms"], low=0),
+            threads=read_count(values["threads"], low=1),
         )
 
 

@@ -1,5 +1,6 @@
 """What models are compared by: each figure's name, how it is read, written and which is better."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -16,12 +17,14 @@ class Measure:
         better: Which of two values is the better one; None where neither is.
         read: Returns its value; None where the evaluation does not tell.
         write: Returns a value as people read it.
+        alike: Returns what must be the same of all for one of them to be the best.
     """
 
     name: str
     better: Literal["higher", "lower"] | None
     read: Callable[[Evaluation], float | None]
     write: Callable[[float], str]
+    alike: Callable[[Evaluation], object] = lambda _: None
 
     def text(self, evaluation: Evaluation) -> str:
         """Return the evaluation's value as people read it, a dash where there is none."""
@@ -54,6 +57,14 @@ def _minutes(evaluation: Evaluation) -> float | None:
     return evaluation.training.minutes if evaluation.training else None
 
 
+def _loss(evaluation: Evaluation) -> float | None:
+    return evaluation.metrics.loss if math.isfinite(evaluation.metrics.loss) else None
+
+
+def _threads(evaluation: Evaluation) -> int | None:
+    return evaluation.latency.threads if evaluation.latency else None
+
+
 ACCURACY: Final = Measure(
     name="accuracy",
     better="higher",
@@ -80,12 +91,14 @@ LATENCY: Final = Measure(
     better="lower",
     read=lambda e: e.latency.batch_1_ms if e.latency else None,
     write=lambda v: f"{v:.2f}",
+    alike=_threads,
 )
 BATCH_LATENCY: Final = Measure(
     name="ms a face, 64 at once",
     better="lower",
     read=lambda e: e.latency.batch_64_ms if e.latency else None,
     write=lambda v: f"{v:.2f}",
+    alike=_threads,
 )
 
 #: In the order that tables show them. Neither more epochs nor a smaller gap makes a better model:
@@ -93,12 +106,13 @@ BATCH_LATENCY: Final = Measure(
 MEASURES: Final = (
     ACCURACY,
     MACRO_F1,
-    Measure(name="loss", better="lower", read=lambda e: e.metrics.loss, write=lambda v: f"{v:.3f}"),
+    Measure(name="loss", better="lower", read=_loss, write=lambda v: f"{v:.3f}"),
     PARAMETERS,
     MULTIPLY_ADDS,
     FILE_MB,
     LATENCY,
     BATCH_LATENCY,
+    Measure(name="threads", better=None, read=_threads, write=lambda v: f"{v:.0f}"),
     Measure(name="epochs", better=None, read=_epochs, write=lambda v: f"{v:.0f}"),
     Measure(name="minutes", better="lower", read=_minutes, write=lambda v: f"{v:.1f}"),
     Measure(

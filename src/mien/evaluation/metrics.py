@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mien.evaluation.json_values import finite_or_none, read_count, read_number, read_text
+
+#: Standard deviations on either side of the middle that hold 95 % of a normal distribution.
+_DEVIATIONS_95 = 1.96
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationMetrics:
@@ -16,7 +21,7 @@ class ClassificationMetrics:
     Attributes:
         classes: Class names in the order of every list here.
         accuracy: Share of images whose most probable class is the label, 0 to 1.
-        loss: Mean cross-entropy in nats.
+        loss: Mean cross-entropy in nats; NaN where the model's answers are not numbers.
         macro_f1: Mean F1 over the classes that have images.
         precision: A class's share of right answers among those given; 0 if it is never given.
         recall: A class's share of images recognised; 0 if it has no images.
@@ -36,12 +41,24 @@ class ClassificationMetrics:
     confusion: tuple[tuple[int, ...], ...]
 
     @property
-    def accuracy_margin(self) -> float:
-        """Half the width of accuracy's 95 % interval, 0 to 1: what chance in the images makes.
+    def accuracy_interval(self) -> tuple[float, float]:
+        """Accuracy's 95 % interval, 0 to 1: what the choice of the images leaves open.
 
-        The normal approximation; two models on the same images differ by chance in less.
+        Wilson's score interval, which unlike the normal approximation is not empty where every
+        image, or none, is read right.
+
+        Source: https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval
         """
-        return 1.96 * math.sqrt(self.accuracy * (1 - self.accuracy) / sum(self.support))
+        count, squared = sum(self.support), _DEVIATIONS_95**2
+        middle = (self.accuracy + squared / (2 * count)) / (1 + squared / count)
+        spread = self.accuracy * (1 - self.accuracy) / count + squared / (4 * count**2)
+        half = _DEVIATIONS_95 * math.sqrt(spread) / (1 + squared / count)
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+    def interval_text(self) -> str:
+        """Return :attr:`accuracy_interval` as people read it: ``66.3 to 69.4 %``."""
+        low, high = self.accuracy_interval
+        return f"{100 * low:.1f} to {100 * high:.1f} %"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain JSON types."""
@@ -53,7 +70,7 @@ class ClassificationMetrics:
         }
         return {
             "accuracy": self.accuracy,
-            "loss": self.loss,
+            "loss": finite_or_none(self.loss),
             "macro_f1": self.macro_f1,
             "per_class": per_class,
             "confusion": [list(row) for row in self.confusion],
@@ -66,21 +83,30 @@ class ClassificationMetrics:
         Raises:
             KeyError: A figure is missing.
             TypeError: A figure is of another kind.
-            ValueError: A figure is not a number, or the confusion matrix is not square.
+            ValueError: A figure is out of range, or the confusion matrix is not that of the
+                classes and their images.
         """
-        per_class = values["per_class"]
-        confusion = tuple(tuple(int(n) for n in row) for row in values["confusion"])
-        if {len(row) for row in confusion} != {len(confusion)} or len(confusion) != len(per_class):
+        per_class = dict(values["per_class"])
+        confusion = tuple(tuple(read_count(n) for n in row) for row in values["confusion"])
+        support = tuple(read_count(figures["support"]) for figures in per_class.values())
+        if tuple(sum(row) for row in confusion) != support or not sum(support):
+            raise ValueError("a confusion matrix that is not that of the classes' images")
+        if {len(row) for row in confusion} != {len(confusion)}:
             raise ValueError(f"a confusion matrix that is not that of {len(per_class)} classes")
+        loss = values["loss"]
+
+        def rates(name: str) -> tuple[float, ...]:
+            return tuple(read_number(each[name], low=0, high=1) for each in per_class.values())
+
         return cls(
-            classes=tuple(per_class),
-            accuracy=float(values["accuracy"]),
-            loss=float(values["loss"]),
-            macro_f1=float(values["macro_f1"]),
-            precision=tuple(float(figures["precision"]) for figures in per_class.values()),
-            recall=tuple(float(figures["recall"]) for figures in per_class.values()),
-            f1=tuple(float(figures["f1"]) for figures in per_class.values()),
-            support=tuple(int(figures["support"]) for figures in per_class.values()),
+            classes=tuple(read_text(name) for name in per_class),
+            accuracy=read_number(values["accuracy"], low=0, high=1),
+            loss=math.nan if loss is None else read_number(loss, low=0),
+            macro_f1=read_number(values["macro_f1"], low=0, high=1),
+            precision=rates("precision"),
+            recall=rates("recall"),
+            f1=rates("f1"),
+            support=support,
             confusion=confusion,
         )
 

@@ -206,7 +206,12 @@ def _sum(values: Sequence[int | None]) -> int | None:
 
 
 def _cores() -> int:
-    """Return the processor cores that this process may use."""
+    """Return the processor cores that this process may use, torch's limit on threads respected.
+
+    torch reads ``OMP_NUM_THREADS`` by itself; the others must too, or their times do not compare.
+    """
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores

@@ -1,6 +1,7 @@
 """The training behind an evaluation: what a run's folder tells of it."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Final
 
 from mien.errors import CheckpointError
 from mien.evaluation.dynamics import TrainingDynamics, training_dynamics
+from mien.evaluation.json_values import finite_or_none, read_count, read_number
 
 #: What of an epoch an evaluation keeps, so that curves can be compared without the run's folder.
 KEPT: Final = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -24,7 +26,8 @@ class TrainingFacts:
             where no epoch's were.
         label_smoothing: Part of the label that was spread over the other classes; it raises the
             training loss.
-        history: One mapping of :data:`KEPT` an epoch, in order, at least one.
+        history: One mapping of :data:`KEPT` an epoch, in order, at least one; NaN or infinite
+            where the training diverged.
     """
 
     minutes: float | None
@@ -38,6 +41,10 @@ class TrainingFacts:
         """What the epochs tell."""
         return training_dynamics(self.history)
 
+    def verdict(self) -> str:
+        """Return what the epochs tell, and what their training figures are measured on."""
+        return " ".join(part for part in (self.dynamics.verdict(), self.caveat()) if part)
+
     def caveat(self) -> str:
         """Return what the training figures are measured on; empty where on the same as others."""
         sentences = []
@@ -46,7 +53,7 @@ class TrainingFacts:
             if self.refine_from is not None:
                 end = f" (from epoch {self.refine_from} on, on faces flipped at most)"
             sentences.append(
-                f"Training figures are measured during the epoch on varied, that is augmented, "
+                f"Training figures are measured during the epoch on augmented training "
                 f"faces{end}. Those are harder to read: on plain training faces the gap is larger."
             )
         if self.label_smoothing:
@@ -66,24 +73,46 @@ class TrainingFacts:
             "train_val_gap_points": dynamics.gap_points,
             "val_loss_rise": dynamics.loss_rise,
             "overfits": dynamics.overfits,
+            "diverged_epoch": dynamics.diverged_epoch,
+            "verdict": self.verdict(),
             "varied": self.varied,
             "refine_from": self.refine_from,
             "label_smoothing": self.label_smoothing,
-            "history": {name: [round(row[name], 6) for row in self.history] for name in KEPT},
+            "history": {
+                name: [finite_or_none(round(row[name], 6)) for row in self.history] for name in KEPT
+            },
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainingFacts":
-        """Read what :meth:`to_dict` wrote."""
-        columns = [[float(number) for number in values["history"][name]] for name in KEPT]
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            KeyError: A fact is missing.
+            TypeError: A fact is of another kind.
+            ValueError: A fact is out of range, or there are no epochs.
+        """
+        columns = [_column(name, values["history"][name]) for name in KEPT]
+        if len({len(column) for column in columns}) > 1 or not columns[0]:
+            raise ValueError("a history without epochs, or with columns of unlike lengths")
         minutes, refine_from = values["minutes"], values["refine_from"]
         return cls(
-            minutes=None if minutes is None else float(minutes),
+            minutes=None if minutes is None else read_number(minutes, low=0),
             varied=bool(values["varied"]),
-            refine_from=None if refine_from is None else int(refine_from),
-            label_smoothing=float(values["label_smoothing"]),
+            refine_from=None if refine_from is None else read_count(refine_from, low=1),
+            label_smoothing=read_number(values["label_smoothing"], low=0, high=1),
             history=tuple(dict(zip(KEPT, row, strict=True)) for row in zip(*columns, strict=True)),
         )
+
+
+def _column(name: str, values: Any) -> list[float]:
+    """Read one column of a history, in which null stands for a figure that diverged."""
+    if not isinstance(values, list):
+        raise TypeError(f"history: expected a list of {name}, got a {type(values).__name__}")
+    if name == "epoch":
+        return [read_number(value, low=1) for value in values]
+    high = 1 if name.endswith("accuracy") else math.inf
+    return [math.nan if value is None else read_number(value, low=0, high=high) for value in values]
 
 
 def read_training_facts(run: Path) -> TrainingFacts | None:
@@ -102,6 +131,8 @@ def read_training_facts(run: Path) -> TrainingFacts | None:
     rows = History(run, keep=True).rows
     if not rows:
         return None
+    if not all(math.isfinite(row["epoch"]) for row in rows):
+        raise CheckpointError(f"{run / METRICS}: not the metrics that mien wrote: a nameless epoch")
     recipe = load_recipe(run / "recipe.toml")
     refine_from = recipe.epochs - recipe.refine_epochs + 1
     return TrainingFacts(

@@ -37,7 +37,6 @@ def write_comparison_page(path: str | Path, comparison: Comparison) -> None:
         lead=f"All measured on the same {first.count:,} faces of {first.split}.",
         comparison=comparison,
         models=list(zip(comparison.names, model_colours(count), strict=True)),
-        margin=first.metrics.accuracy_margin,
         rows=_rows(comparison),
         threads=sorted({e.latency.threads for e in comparison.evaluations if e.latency}),
         accuracy_chart=figure_uri(_accuracy_chart(comparison)),
@@ -48,7 +47,7 @@ def write_comparison_page(path: str | Path, comparison: Comparison) -> None:
             if (chart := _curves_chart(comparison, quantity))
         ],
         verdicts=[
-            (name, evaluation.training.dynamics)
+            (name, evaluation.training)
             for name, evaluation in zip(comparison.names, comparison.evaluations, strict=True)
             if evaluation.training
         ],
@@ -62,8 +61,8 @@ def write_comparison_page(path: str | Path, comparison: Comparison) -> None:
 
 
 def _rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return a row a figure with a cell a model."""
-    return [
+    """Return a row a figure with a cell a model; accuracy's is followed by its interval."""
+    rows = [
         {
             "name": measure.name,
             "cells": [
@@ -73,6 +72,13 @@ def _rows(comparison: Comparison) -> list[dict[str, Any]]:
         }
         for measure in MEASURES
     ]
+    intervals = [e.metrics.interval_text() for e in comparison.evaluations]
+    interval_row = {
+        "name": "accuracy, 95 % interval",
+        "cells": [{"text": text, "best": False} for text in intervals],
+    }
+    rows.insert(MEASURES.index(ACCURACY) + 1, interval_row)
+    return rows
 
 
 def _accuracy_chart(comparison: Comparison) -> "Figure":

@@ -8,15 +8,12 @@ import numpy.typing as npt
 from mien.data.exploration import Exploration
 from mien.data.measures import Measure
 from mien.data.projection import Projection
+from mien.report.chart_style import SOFT, draw_legend, finish_axes, fit_name
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # As in templates/style.css, which a figure cannot read.
-_INK: Final = "#1d2430"
-_SOFT: Final = "#5b6575"
-_LINE: Final = "#dfe3ea"
 _ACCENT: Final = "#2f5fd0"
 _BAD: Final = "#b3372e"
 
@@ -29,7 +26,6 @@ _CLASS_COLOURS: Final = (
 _OTHERS_COLOUR: Final = "#c9ced8"
 
 _WIDTH_IN: Final = 5.2
-_LONGEST_NAME: Final = 22
 
 
 def draw_class_counts(facts: Exploration, *, shares: bool = False) -> "Figure":
@@ -52,14 +48,14 @@ def draw_class_counts(facts: Exploration, *, shares: bool = False) -> "Figure":
             places + offset, row, 0.9 * thickness, color=_SPLIT_COLOURS[number], label=split
         )
         labels = [f"{value:.1f} %" if shares else f"{value:,.0f}" for value in row]
-        axes.bar_label(bars, labels, padding=3, fontsize=8, color=_SOFT)
-    axes.set_yticks(places, [_short(name) for name in facts.classes])
+        axes.bar_label(bars, labels, padding=3, fontsize=8, color=SOFT)
+    axes.set_yticks(places, [fit_name(name) for name in facts.classes])
     axes.set_xlim(0, 1.16 * values.max())
     axes.invert_yaxis()
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    _finish(axes, x="share of the split's images (%)" if shares else "images")
-    _legend_above(axes)
+    finish_axes(axes, x="share of the split's images (%)" if shares else "images")
+    draw_legend(figure, *axes.get_legend_handles_labels())
     return figure
 
 
@@ -70,8 +66,8 @@ def draw_grey_levels(facts: Exploration) -> "Figure":
         axes.plot(100 * levels / levels.sum(), color=colour, linewidth=1.2, label=split)
     axes.set_xlim(0, 255)
     axes.set_ylim(bottom=0)
-    _finish(axes, x="grey level of a pixel", y="pixels (%)")
-    _legend_above(axes)
+    finish_axes(axes, x="grey level of a pixel", y="pixels (%)")
+    draw_legend(figure, *axes.get_legend_handles_labels())
     return figure
 
 
@@ -108,7 +104,7 @@ def draw_measure(measure: Measure) -> "Figure":
     else:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
-    _finish(axes, x=measure.name, y="images")
+    finish_axes(axes, x=measure.name, y="images")
     return figure
 
 
@@ -119,8 +115,8 @@ def draw_explained(projection: Projection) -> "Figure":
     axes.bar(numbers, 100 * projection.explained, color=_SPLIT_COLOURS[1], label="each")
     axes.plot(numbers, 100 * projection.explained.cumsum(), color=_ACCENT, label="up to here")
     axes.set_ylim(0, 100)
-    _finish(axes, x="principal component", y="variance (%)")
-    _legend_above(axes)
+    finish_axes(axes, x="principal component", y="variance (%)")
+    draw_legend(figure, *axes.get_legend_handles_labels())
     return figure
 
 
@@ -139,26 +135,24 @@ def draw_projection(facts: Exploration, projection: Projection, *, dimensions: i
     if three:
         look["depthshade"] = False
     axes.scatter(*points.T, c=[colours[label] for label in labels], **look)
+    handles, names = [], []
     for label in np.unique(labels):
         if colours[label] != _OTHERS_COLOUR:
-            axes.scatter(
-                *points[labels == label].mean(axis=0)[:, None],
-                s=70,
-                color=colours[label],
-                edgecolors="white",
-                label=_short(facts.classes[label]),
-                zorder=3,
+            middle = points[labels == label].mean(axis=0)[:, None]
+            handles.append(
+                axes.scatter(*middle, s=70, color=colours[label], edgecolors="white", zorder=3)
             )
+            names.append(fit_name(facts.classes[label]))
     percent = [f"component {n} ({100 * share:.0f} %)" for n, share in _numbered(projection)]
-    _finish(axes, x=percent[0], y=percent[1])
+    finish_axes(axes, x=percent[0], y=percent[1])
     if three:
-        axes.set_zlabel(percent[2], color=_SOFT, fontsize=9, labelpad=-10)
+        axes.set_zlabel(percent[2], color=SOFT, fontsize=9, labelpad=-10)
         axes.xaxis.labelpad = axes.yaxis.labelpad = -10
         axes.tick_params(labelbottom=False, labelleft=False)
         axes.zaxis.set_ticklabels([])
         axes.computed_zorder = False  # or the middles are lost among the points
         axes.set_box_aspect((4, 4, 3.4), zoom=0.95)
-    _legend_above(axes, columns=4)
+    draw_legend(figure, handles, names, columns=4)
     return figure
 
 
@@ -181,34 +175,3 @@ def _figure(*, height: float, projection: str | None = None) -> tuple["Figure", 
 
     figure = Figure(figsize=(_WIDTH_IN, height), dpi=200, layout="constrained")
     return figure, figure.add_subplot(projection=projection)
-
-
-def _finish(axes: "Axes", *, x: str, y: str = "") -> None:
-    axes.set_xlabel(x, color=_SOFT, fontsize=9)
-    axes.set_ylabel(y, color=_SOFT, fontsize=9)
-    axes.tick_params(colors=_INK, labelsize=9, color=_LINE, which="both")
-    axes.grid(color=_LINE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(_LINE)
-
-
-def _legend_above(axes: "Axes", *, columns: int = 3) -> None:
-    axes.figure.legend(
-        *axes.get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=columns,
-        frameon=False,
-        fontsize=9,
-        labelcolor=_INK,
-        handletextpad=0.4,
-        columnspacing=1.2,
-    )
-
-
-def _short(name: str) -> str:
-    """Return a class name that fits beside an axis, with no dollar left to start a formula."""
-    short = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-    return short.replace("$", r"\$")

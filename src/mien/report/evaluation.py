@@ -76,9 +76,8 @@ def _training(evaluation: Evaluation) -> dict[str, Any] | None:
         return None
     histories = {evaluation.model: training.history}
     return {
-        "overfits": training.dynamics.overfits,
-        "verdict": training.dynamics.verdict(),
-        "caveat": training.caveat(),
+        "warns": training.dynamics.overfits or training.dynamics.diverged_epoch is not None,
+        "verdict": training.verdict(),
         "charts": [
             (
                 quantity,

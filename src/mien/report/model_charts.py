@@ -10,25 +10,31 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from mien.evaluation import training_dynamics
+from mien.report.chart_style import (
+    INK,
+    MODEL_COLOURS,
+    MODEL_MARKERS,
+    SOFT,
+    draw_legend,
+    finish_axes,
+    fit_name,
+)
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: One colour a model, told apart by the colour-blind too.
-#: Source: Okabe and Ito 2008, https://jfly.uni-koeln.de/color/
-MODEL_COLOURS: Final = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#000000",
-)
-
-_SOFT: Final = "#5b6575"
-_LINE: Final = "#dfe3ea"
 _WIDTH: Final = 4.6  # inches
+
+#: Beyond so many classes a confusion matrix grows and its cells leave out what can be.
+_MANY_CLASSES: Final = 10
+
+#: Characters of a model's name in a legend.
+_LONGEST_MODEL: Final = 40
+
+#: Dots nearer than this share of both axes' ranges are drawn one around the other.
+_NEAR: Final = 0.03
 
 
 def confusion_chart(
@@ -47,7 +53,9 @@ def confusion_chart(
             rare classes can be read too; differences blue where they are for the better, which
             is a rise on the diagonal and a fall elsewhere, and red where for the worse.
     """
-    figure, axes = _chart(height=4.3)
+    many = len(classes) > _MANY_CLASSES
+    width = max(_WIDTH, 1.6 + 0.36 * len(classes)) if many else _WIDTH
+    figure, axes = _chart(height=width - 0.3, width=width)
     if kind == "difference":
         limit = max(1.0, float(np.abs(values).max()))
         gains = np.where(np.eye(len(values), dtype=bool), values, -values)
@@ -62,15 +70,16 @@ def confusion_chart(
         axes.text(
             column,
             row,
-            _cell_text(values[row, column], kind),
+            _cell_text(values[row, column], kind, short=many),
             ha="center",
             va="center",
-            fontsize=9,
-            color="white" if dark[row, column] else "#1d2430",
+            fontsize=8 if many else 9,
+            color="white" if dark[row, column] else INK,
         )
     axes.set(xlabel="read as", ylabel="is")
-    axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(classes)), classes)
+    names = [fit_name(name) for name in classes]
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
@@ -89,22 +98,30 @@ def curves_chart(
         quantity: What is drawn; accuracies as percentages.
         colours: One a model.
     """
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - slow to import
+
     figure, axes = _chart(height=3.2)
     scale = 100 if quantity == "accuracy" else 1
-    for (name, rows), colour in zip(histories.items(), colours, strict=True):
+    alone = len(histories) == 1
+    handles, names = [], []
+    for i, ((name, rows), colour) in enumerate(zip(histories.items(), colours, strict=True)):
         epochs = [row["epoch"] for row in rows]
         training = [scale * row[f"train_{quantity}"] for row in rows]
         validation = [scale * row[f"val_{quantity}"] for row in rows]
-        alone = len(histories) == 1
-        axes.plot(epochs, training, "--", color=colour, lw=1.3, label="training" if alone else None)
-        axes.plot(epochs, validation, color=colour, lw=1.8, label="validation" if alone else name)
+        # One epoch is no line, and lines of like colours are told apart by their shapes.
+        marker = {"marker": model_marker(i), "ms": 4, "markevery": max(1, len(rows) // 8)}
+        (dashed,) = axes.plot(epochs, training, "--", color=colour, lw=1.3, **marker, mfc="white")
+        (solid,) = axes.plot(epochs, validation, "-", color=colour, lw=1.8, **marker)
+        handles += [dashed, solid] if alone else [solid]
+        names += ["training", "validation"] if alone else [_model_name(name)]
         if alone:
             axes.fill_between(epochs, training, validation, color=colour, alpha=0.1, lw=0)
-            best = max(rows, key=lambda row: row["val_accuracy"])["epoch"]
-            axes.axvline(best, color=_SOFT, lw=1, ls=":", label="best epoch")
-    axes.set(xlabel="epoch", ylabel="accuracy, %" if quantity == "accuracy" else "loss, nats")
-    _finish(axes)
-    _legend(figure, len(histories) if len(histories) > 1 else 3)
+            best = training_dynamics(rows).best_epoch
+            handles.append(axes.axvline(best, color=SOFT, lw=1, ls=":"))
+            names.append("best epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    finish_axes(axes, x="epoch", y="accuracy, %" if quantity == "accuracy" else "loss, nats")
+    draw_legend(figure, handles, names)
     return figure
 
 
@@ -125,16 +142,18 @@ def bars_chart(
     """
     figure, axes = _chart(height=0.9 + len(groups) * (0.16 + 0.17 * len(series)))
     thickness = 0.8 / len(series)
-    for i, ((name, values), colour) in enumerate(zip(series.items(), colours, strict=True)):
+    handles = []
+    for i, (values, colour) in enumerate(zip(series.values(), colours, strict=True)):
         places = np.arange(len(groups)) + (i - (len(series) - 1) / 2) * thickness
-        bars = axes.barh(places, values, 0.88 * thickness, color=colour, label=name)
-        axes.bar_label(bars, fmt="%.1f", fontsize=7, padding=2, color=_SOFT)
-    axes.set_yticks(range(len(groups)), groups)
+        bars = axes.barh(places, values, 0.88 * thickness, color=colour)
+        axes.bar_label(bars, fmt="%.1f", fontsize=7, padding=2, color=SOFT)
+        handles.append(bars)
+    axes.set_yticks(range(len(groups)), [fit_name(name) for name in groups])
     axes.invert_yaxis()
-    axes.set(xlabel=label, xlim=(0, 108), xticks=range(0, 101, 20))
-    _finish(axes, grid="x")
+    axes.set(xlim=(0, 108), xticks=range(0, 101, 20))
+    finish_axes(axes, x=label, grid="x")
     axes.tick_params(axis="y", length=0)
-    _legend(figure, len(series))
+    draw_legend(figure, handles, [_model_name(name) for name in series])
     return figure
 
 
@@ -151,17 +170,22 @@ def cost_chart(
     from matplotlib.ticker import LogLocator  # noqa: PLC0415 - slow to import
 
     figure, axes = _chart(height=3.2)
-    for (name, (cost, accuracy)), colour in zip(points.items(), colours, strict=True):
-        axes.plot(cost, accuracy, "o", ms=9, color=colour, label=name)
+    handles = []
+    places = list(points.values())
+    for i, ((cost, accuracy), colour) in enumerate(zip(places, colours, strict=True)):
+        # The earlier of dots at one place are the larger, so that each is seen around the next.
+        covered = sum(_are_near(places, i, later) for later in range(i + 1, len(places)))
+        look = {"ms": 8 + 5 * covered, "mec": "white", "color": colour}
+        axes.plot(cost, accuracy, model_marker(i), **look)
+        handles += axes.plot([], [], model_marker(i), **{**look, "ms": 8})
     axes.set_xscale("log")
     axes.margins(0.25)
     axes.xaxis.set_major_formatter(lambda value, _: _tick_label(value))
     # The 2s and 5s between powers of ten: the whole axis may lie between two of those.
     axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     axes.xaxis.set_minor_formatter(lambda value, _: _tick_label(value))
-    axes.set(xlabel=label, ylabel="accuracy, %")
-    _finish(axes)
-    _legend(figure, len(points))
+    finish_axes(axes, x=label, y="accuracy, %")
+    draw_legend(figure, handles, [_model_name(name) for name in points])
     return figure
 
 
@@ -170,30 +194,38 @@ def model_colours(count: int) -> list[str]:
     return [MODEL_COLOURS[i % len(MODEL_COLOURS)] for i in range(count)]
 
 
-def _chart(*, height: float) -> "tuple[Figure, Axes]":
+def model_marker(index: int) -> str:
+    """Return the shape of one model's dots, from the start again where they run out."""
+    return MODEL_MARKERS[index % len(MODEL_MARKERS)]
+
+
+def _model_name(name: str) -> str:
+    return fit_name(name, longest=_LONGEST_MODEL)
+
+
+def _are_near(places: Sequence[tuple[float, float]], one: int, other: int) -> bool:
+    """Return whether two dots of a cost chart lie over each other."""
+    spots = np.array([(np.log10(cost), accuracy) for cost, accuracy in places])
+    ranges = np.maximum(np.ptp(spots, axis=0), 1e-9)
+    return bool((np.abs(spots[one] - spots[other]) <= _NEAR * ranges).all())
+
+
+def _chart(*, height: float, width: float = _WIDTH) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
-def _finish(axes: "Axes", *, grid: Literal["x", "both"] = "both") -> None:
-    axes.grid(axis=grid, color=_LINE)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_LINE)
-    axes.tick_params(which="both", color=_LINE, labelsize=8)
-
-
-def _legend(figure: "Figure", entries: int) -> None:
-    figure.legend(loc="outside upper left", ncols=min(entries, 3), frameon=False, fontsize=8)
-
-
-def _cell_text(value: Any, kind: str) -> str:
+def _cell_text(value: Any, kind: str, *, short: bool) -> str:
+    if short and abs(value) < (0.005 if kind == "rates" else 0.05):
+        return ""
     if kind == "counts":
         return f"{value:.0f}"
     if kind == "rates":
-        return f"{100 * value:.0f} %"
+        return f"{100 * value:.0f}" if short else f"{100 * value:.0f} %"
+    if short:
+        return f"{value:+.0f}"
     return f"{value:+.1f}" if abs(value) >= 0.05 else "0"
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,12 @@ def figure_uri(figure: "Figure") -> str:
     import matplotlib as mpl  # noqa: PLC0415 - slow to import
 
     stream = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "mien", "svg.fonttype": "path"}):
+    with (
+        mpl.rc_context({"svg.hashsalt": "mien", "svg.fonttype": "path"}),
+        warnings.catch_warnings(),
+    ):
+        # A class named in a script that the font lacks is drawn as boxes; the tables have its name.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
     return _data_uri(stream.getvalue(), "image/svg+xml")
 
