@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from PIL import Image
 import mien.data.download
 from mien.cli import main
 from mien.cli.data import open_dataset
-from mien.data import read_dataset
+from mien.data import read_dataset, save_dataset
 from mien.data.synthetic import synthetic_faces
 
 Run = Callable[..., int]
@@ -56,6 +57,16 @@ def test_prepare_shows_counts_notes_and_the_cache(
     assert f"cached: {cache_dir}" in shown
     assert run("prepare", str(csv_file)) == 0
     assert "from the cache in" in capsys.readouterr().out
+
+
+def test_names_are_no_markup(run: Run, tmp_path: Path, capsys: Any) -> None:
+    faces = replace(synthetic_faces(14), classes=("[/b]", "[b]x", "a", "b", "c", "d", "e"))
+    path = tmp_path / "[/i]z.npz"
+    save_dataset(faces, path)
+    assert run("prepare", str(path)) == 0
+    shown = capsys.readouterr().out
+    assert "[/b] [b]x" in " ".join(shown.split())
+    assert "[/i]z.npz" in shown
 
 
 def test_opening_notes_differences_once(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.console import plain_console
 from mien.cli.errors import require_extra
 
 if TYPE_CHECKING:
@@ -65,8 +66,6 @@ def prepare(
 
     Example: mien data prepare fer2013.csv --votes fer2013new.csv
     """
-    from rich.console import Console  # noqa: PLC0415
-
     from mien.data import prepare_dataset, save_dataset  # noqa: PLC0415
 
     started = time.perf_counter()
@@ -74,17 +73,18 @@ def prepare(
     prepared = prepare_dataset(source, votes=votes_option, own_classes=own_classes)
     seconds = time.perf_counter() - started
     dataset = prepared.dataset
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(_counts_table(dataset, title=str(prepared.source)))
+    console = plain_console()
+    console.print(_counts_table(dataset, title=str(prepared.source)), soft_wrap=True)
     for note in _notes(dataset):
-        console.print(note, markup=False)
+        console.print(note, soft_wrap=True)
     if dataset.votes is not None:
-        console.print(f"FER+ votes: {len(dataset.votes):,} rows, matched by row")
+        console.print(f"FER+ votes: {len(dataset.votes):,} rows, matched by row", soft_wrap=True)
     if output is not None:
         save_dataset(dataset, output)
-        console.print(f"written: {output}", markup=False)
+        console.print(f"written: {output}", soft_wrap=True)
     how = "from the cache" if prepared.from_cache else "read"
-    console.print(f"{how} in {seconds:.2f} s; cached: {prepared.cache_file or 'no'}", markup=False)
+    cached = prepared.cache_file or "no"
+    console.print(f"{how} in {seconds:.2f} s; cached: {cached}", soft_wrap=True)
 
 
 @app.command()
@@ -103,8 +103,6 @@ def balance(
 
     Example: mien data balance fer2013.csv --to 5000 --output balanced/
     """
-    from rich.console import Console  # noqa: PLC0415
-
     from mien.data import save_dataset  # noqa: PLC0415
     from mien.data.balance import balance as balance_dataset  # noqa: PLC0415
     from mien.data.balance import write_image_tree  # noqa: PLC0415
@@ -114,8 +112,8 @@ def balance(
         save_dataset(dataset, output)
     else:
         write_image_tree(dataset, output)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(_counts_table(dataset, title=str(output)))
+    console = plain_console()
+    console.print(_counts_table(dataset, title=str(output)), soft_wrap=True)
 
 
 @app.command()
@@ -182,27 +180,25 @@ def _notes(dataset: "ExpressionDataset") -> list[str]:
 
 
 def _print_summary(dataset: "ExpressionDataset", facts: "Exploration", *, title: str) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
     mean, std = facts.pixel_mean_std
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(_counts_table(dataset, title=title))
+    console = plain_console()
+    console.print(_counts_table(dataset, title=title), soft_wrap=True)
     console.print(
-        f"pixels {mean:.1f} ± {std:.1f}; {facts.is_outlier.sum():,} outliers in light or focus"
+        f"pixels {mean:.1f} ± {std:.1f}; {facts.is_outlier.sum():,} outliers in light or focus",
+        soft_wrap=True,
     )
     for finding in facts.findings():
-        console.print(f"note: {finding}", markup=False)
+        console.print(f"note: {finding}", soft_wrap=True)
 
 
 def _counts_table(dataset: "ExpressionDataset", *, title: str) -> "Table":
     """Return a table of splits by classes with totals."""
     from rich import box  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     # Narrow enough for 80 columns, which is also what rich takes a pipe to have.
     table = Table(
-        title=escape(title),
+        title=title,
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,

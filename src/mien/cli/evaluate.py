@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, open_dataset
 from mien.cli.errors import require_extra
 
@@ -77,16 +78,14 @@ def _json_files(evaluation: "Evaluation", models: list[Path], output: Path | Non
 
 
 def _print_tables(evaluation: "Evaluation") -> None:
-    from rich.console import Console  # noqa: PLC0415
-
-    console = Console()
+    console = plain_console()
     for line in (_headline(evaluation), _cost(evaluation)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     console.print(_per_class(evaluation))
     console.print(_confusion(evaluation))
     if evaluation.training:
         verdict = evaluation.training.dynamics.verdict()
-        console.print(verdict, highlight=False, markup=False, soft_wrap=True)
+        console.print(verdict, soft_wrap=True)
 
 
 def _headline(evaluation: "Evaluation") -> str:

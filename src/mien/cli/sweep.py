@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.console import plain_console
 from mien.cli.errors import require_extra
 from mien.cli.runs import (
     DataOption,
@@ -73,7 +74,6 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _print(rows: "Sequence[SweepRow]", validation: str) -> None:
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(*rows[0].values, "runs", f"best on {validation}", "min")
@@ -85,4 +85,4 @@ def _print(rows: "Sequence[SweepRow]", validation: str) -> None:
             f"{100 * row.mean:.2f}{spread} %",
             f"{statistics.mean(row.minutes):.1f}",
         )
-    Console(stderr=True, highlight=False).print(table)
+    plain_console(stderr=True).print(table)

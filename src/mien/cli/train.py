@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, VotesOption, open_dataset
 from mien.cli.errors import require_extra
 from mien.cli.runs import (
@@ -106,8 +107,8 @@ def _train(
     """Train with live progress; say where the run is, or after Ctrl-C how to go on."""
     from mien import training  # noqa: PLC0415
 
-    console = Console(file=sys.stderr)
-    console.print(f"{recipe.name}: {recipe.title}\n{dataset}\n→ {folder}", highlight=False)
+    console = plain_console(stderr=True)
+    console.print(f"{recipe.name}: {recipe.title}\n{dataset}\n→ {folder}", soft_wrap=True)
     with _Display(console) as display:
         result = training.train(
             recipe, dataset, folder, resume=resume, device=device, watch=display.show
@@ -116,12 +117,11 @@ def _train(
         console.print(
             f"stopped after {result.epochs} whole epochs; go on with: "
             f"{_again(folder, resume=result.epochs > 0)}",
-            highlight=False,
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED)
     best = f"{100 * result.best_accuracy:.2f} % on {recipe.data.validation}"
-    console.print(f"best: {best}, epoch {result.best_epoch} of {result.epochs}", highlight=False)
+    console.print(f"best: {best}, epoch {result.best_epoch} of {result.epochs}", soft_wrap=True)
     typer.echo(folder)
 
 
@@ -185,5 +185,5 @@ class _Display:
             f"train {m['train_loss']:.4f} {100 * m['train_accuracy']:5.2f} %  "
             f"validation {m['val_loss']:.4f} {100 * m['val_accuracy']:5.2f} %  "
             f"{m['seconds']:.0f} s",
-            highlight=False,
+            soft_wrap=True,
         )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mien.cli.console import plain_console
 from mien.cli.errors import require_extra
 from mien.cli.runs import (
     DataOption,
@@ -109,17 +110,15 @@ def _line(trial: "TrialResult") -> str:
 
 
 def _print(tuning: "Tuning", validation: str) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
     from mien.training.tune import BEST_RECIPE  # noqa: PLC0415
 
-    console = Console(stderr=True, highlight=False)
+    console = plain_console(stderr=True)
     console.print(_table(tuning, validation))
     if tuning.importances:
         shares = ", ".join(f"{key} {100 * s:.0f} %" for key, s in tuning.importances.items())
         console.print(f"what sets them apart: {shares}", soft_wrap=True)
     if tuning.best is None:
-        console.print("no trial was complete: there is no best recipe yet")
+        console.print("no trial was complete: there is no best recipe yet", soft_wrap=True)
         return
     best = tuning.folder / BEST_RECIPE
     console.print(f"next: mien train {best}", soft_wrap=True)
