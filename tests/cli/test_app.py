@@ -101,3 +101,29 @@ def test_no_arguments_print_the_help_once() -> None:
     assert done.returncode == 2
     assert (done.stdout + done.stderr).count("Usage") == 1
     assert "mien: " not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [
+        ("train", "$MIEN_FER2013"),
+        ("train", "runs/RECIPE-DATE-TIME"),
+        ("fine-tune", "runs/RECIPE-DATE-TIME"),
+        ("tune", "$MIEN_FER2013"),
+        ("tune", "runs/tune-RECIPE"),
+        ("tune", "label smoothing"),
+        ("tune", "sqlite in the folder"),
+        ("sweep", "$MIEN_FER2013"),
+        ("sweep", "runs/sweep-RECIPE"),
+        ("lr-range", "$MIEN_FER2013"),
+        ("evaluate", "$MIEN_FER2013"),
+        ("export", "RUN/NAME.onnx"),
+        ("data explore", "$MIEN_FER2013"),
+        ("data download", "kagglehub's cache"),
+    ],
+)
+def test_help_tells_defaults(command: str, default: str) -> None:
+    shown = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"}).output
+
+    assert "default: (" in shown
+    assert default in shown

@@ -7,6 +7,7 @@ import typer
 
 from mien.cli.console import plain_console
 from mien.cli.errors import require_extra
+from mien.cli.outputs import PAGE, announce, check_output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,6 +37,7 @@ def compare(
 
     Example: mien compare runs/mien-s runs/vgg --output comparison.html
     """
+    check_output(output, suffixes=PAGE)
     with require_extra("train"):
         from mien.evaluation import compare as read_all  # noqa: PLC0415
         from mien.report.comparison import write_comparison_page  # noqa: PLC0415
@@ -43,7 +45,7 @@ def compare(
         comparison = read_all(sources, split)
         write_comparison_page(output, comparison)
     _print_table(comparison)
-    typer.echo(f"page: {output}", err=True)
+    announce(output)
 
 
 def _print_table(comparison: "Comparison") -> None:

@@ -9,6 +9,7 @@ import typer
 from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, open_dataset
 from mien.cli.errors import require_extra
+from mien.cli.outputs import PAGE, announce, check_output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,10 +27,11 @@ def evaluate(
     ],
     data: Annotated[
         Path | None,
-        typer.Option(help="What to measure on.  [default: $MIEN_FER2013]"),
+        typer.Option(help="The data set to measure on.", show_default="$MIEN_FER2013"),
     ] = None,
     split: Annotated[
-        Literal["Training", "PublicTest", "PrivateTest"], typer.Option(help="What to measure on.")
+        Literal["Training", "PublicTest", "PrivateTest"],
+        typer.Option(help="Which of its splits to measure on."),
     ] = "PublicTest",
     own_classes: OwnClassesOption = False,
     tta: Annotated[
@@ -53,22 +55,26 @@ def evaluate(
 
     Example: mien evaluate runs/mien-s-20261120-233000 --data fer2013.csv --report report.html
     """
+    check_output(output, suffixes=(".json",))
+    check_output(report, option="--report", suffixes=PAGE)
     with require_extra("train"):
         from mien.evaluation import evaluate as measure  # noqa: PLC0415
         from mien.report.evaluation import write_evaluation_page  # noqa: PLC0415
 
         dataset = open_dataset(data, own_classes=own_classes)
         evaluation = measure(models, dataset, split, tta=tta)
-        for path in _json_files(evaluation, models, output):
+        written = _json_files(evaluation, models, output)
+        for path in written:
             evaluation.write(path)
         if report is not None:
             write_evaluation_page(report, evaluation)
+            written.append(report)
     if as_json:
         typer.echo(json.dumps(evaluation.to_dict(), indent=2))
     else:
         _print_tables(evaluation)
-    if report is not None:
-        typer.echo(f"report: {report}", err=True)
+    for path in written:
+        announce(path)
 
 
 def _json_files(evaluation: "Evaluation", models: list[Path], output: Path | None) -> list[Path]:

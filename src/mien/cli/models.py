@@ -9,6 +9,7 @@ import typer
 
 from mien.cli.console import plain_console
 from mien.cli.errors import require_extra
+from mien.cli.outputs import announce, check_output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,6 +54,7 @@ def models(
         return
     if name is not None and recipe is not None:
         raise typer.BadParameter("a network and a --recipe: choose one")
+    check_output(diagram, option="--diagram", suffixes=(".svg",))
     with require_extra("train"):
         from mien.models import MODELS, summarise  # noqa: PLC0415
         from mien.models.diagram import write_diagram  # noqa: PLC0415
@@ -77,7 +79,7 @@ def models(
     else:
         _print_layers(title, _description(network), summary, depth)
     if diagram is not None:
-        typer.echo(f"drawn: {diagram}", err=True)
+        announce(diagram)
 
 
 def _list(classes: int, *, as_json: bool) -> None:

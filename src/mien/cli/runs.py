@@ -23,7 +23,7 @@ INTERRUPTED = 130
 
 RecipeArgument = Annotated[str, typer.Argument(help="A packaged recipe's name, or a TOML file.")]
 DataOption = Annotated[
-    Path | None, typer.Option(help="What to train on.  [default: $MIEN_FER2013]")
+    Path | None, typer.Option(help="What to train on.", show_default="$MIEN_FER2013")
 ]
 SetOption = Annotated[
     list[str] | None,

@@ -14,6 +14,7 @@ from rich.progress import Progress as Bar
 from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, VotesOption, open_dataset
 from mien.cli.errors import require_extra
+from mien.cli.outputs import check_output, parse_output
 from mien.cli.runs import (
     INTERRUPTED,
     DataOption,
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
     from mien.training import Progress, Recipe
 
 OutputOption = Annotated[
-    Path | None, typer.Option(help="The run's folder.  [default: runs/RECIPE-DATE-TIME]")
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        parser=parse_output,
+        help="The run's folder.",
+        show_default="runs/RECIPE-DATE-TIME",
+    ),
 ]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue the run in --output, or the recipe's newest.")
@@ -51,6 +60,7 @@ def train(
 
     Example: mien train mien-s --data fer2013.csv --set epochs=10
     """
+    check_output(output)
     with require_extra("train"):
         from mien.training import load_recipe  # noqa: PLC0415
 
@@ -83,6 +93,7 @@ def fine_tune(
 
     Example: mien fine-tune faces/ --output runs/mine
     """
+    check_output(output)
     with require_extra("train"):
         from mien.training import load_recipe  # noqa: PLC0415
         from mien.training.initial import continue_recipe  # noqa: PLC0415
