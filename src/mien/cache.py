@@ -33,18 +33,31 @@ def atomic_write(path: Path) -> Iterator[Path]:
         OSError: The folder or the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    with _errors_named(path):
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
+        )
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files that only the owner reads; give what a plain open() would have.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        with _errors_named(path):
+            # mkstemp makes files that only the owner reads; give what a plain open() would have.
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
+    """Let an error name the file that is wanted, since nobody knows of the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _umask() -> int:

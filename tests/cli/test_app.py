@@ -69,3 +69,61 @@ def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert not {"torch", "onnxruntime", "onnx", "numpy", "PIL"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["train"], "mien: Missing argument "),
+        (["nonsense"], "mien: No such command 'nonsense'; see '"),
+        (["recipes", "--jsom"], "mien: No such option: --jsom"),
+        (["recipes", "--json", "--markdown"], "mien: --json and --markdown: choose one"),
+        (["models", "plain", "--depth", "0"], "mien: '--depth': "),
+    ],
+)
+def test_a_wrong_call_is_one_line(arguments: list[str], line: str) -> None:
+    done = run_mien(*arguments)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_and_version_leave_with_0() -> None:
+    assert run_mien("--version").returncode == 0
+    assert run_mien("data", "--help").returncode == 0
+
+
+def test_no_arguments_print_the_help_once() -> None:
+    done = run_mien()
+
+    assert done.returncode == 2
+    assert (done.stdout + done.stderr).count("Usage") == 1
+    assert "mien: " not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [
+        ("train", "$MIEN_FER2013"),
+        ("train", "runs/RECIPE-DATE-TIME"),
+        ("fine-tune", "runs/RECIPE-DATE-TIME"),
+        ("tune", "$MIEN_FER2013"),
+        ("tune", "runs/tune-RECIPE"),
+        ("tune", "label smoothing"),
+        ("tune", "sqlite in the folder"),
+        ("sweep", "$MIEN_FER2013"),
+        ("sweep", "runs/sweep-RECIPE"),
+        ("lr-range", "$MIEN_FER2013"),
+        ("evaluate", "$MIEN_FER2013"),
+        ("export", "RUN/NAME.onnx"),
+        ("data explore", "$MIEN_FER2013"),
+        ("data download", "kagglehub's cache"),
+    ],
+)
+def test_help_tells_defaults(command: str, default: str) -> None:
+    shown = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"}).output
+
+    assert "default: (" in shown
+    assert default in shown

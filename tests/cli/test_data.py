@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from PIL import Image
 import mien.data.download
 from mien.cli import main
 from mien.cli.data import open_dataset
-from mien.data import read_dataset
+from mien.data import read_dataset, save_dataset
 from mien.data.synthetic import synthetic_faces
 
 Run = Callable[..., int]
@@ -58,6 +59,16 @@ def test_prepare_shows_counts_notes_and_the_cache(
     assert "from the cache in" in capsys.readouterr().out
 
 
+def test_names_are_no_markup(run: Run, tmp_path: Path, capsys: Any) -> None:
+    faces = replace(synthetic_faces(14), classes=("[/b]", "[b]x", "a", "b", "c", "d", "e"))
+    path = tmp_path / "[/i]z.npz"
+    save_dataset(faces, path)
+    assert run("prepare", str(path)) == 0
+    shown = capsys.readouterr().out
+    assert "[/b] [b]x" in " ".join(shown.split())
+    assert "[/i]z.npz" in shown
+
+
 def test_opening_notes_differences_once(
     csv_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, caplog: Any
 ) -> None:
@@ -76,7 +87,7 @@ def test_prepare_writes_a_file(run: Run, csv_file: Path, tmp_path: Path, capsys:
     output = tmp_path / "out" / "faces.npz"
     assert run("prepare", str(csv_file), "--output", str(output)) == 0
     assert len(read_dataset(output)) == 12
-    assert f"written: {output}" in capsys.readouterr().out
+    assert capsys.readouterr().err == f"written: {output}\n"
 
 
 def test_pictures_of_ones_own_are_not_held_against_fer2013(
@@ -135,15 +146,49 @@ def test_balance_writes_a_folder_or_a_file(
     assert "is not empty" in capsys.readouterr().err
 
 
+def test_balance_replaces_nothing(
+    run: Run, csv_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("balance", str(csv_file), "--to", "3", "-o", "a.npz") == 0
+    assert "written: a.npz" in capsys.readouterr().err
+    before = (tmp_path / "a.npz").read_bytes()
+    for output in ("a.npz", "a.npz/inner"):
+        assert run("balance", "a.npz", "--to", "20", "--output", output) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"mien: --output: {output}: ")
+    assert run("balance", str(csv_file), "-o", "b", "--seed", "-1") == 2
+    assert "--seed" in capsys.readouterr().err
+    assert (tmp_path / "a.npz").read_bytes() == before
+
+
+def test_balance_stays_out_of_what_it_reads(run: Run, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "faces" / "happy").mkdir(parents=True)
+    Image.new("RGB", (64, 64)).save(tmp_path / "faces" / "happy" / "me.png")
+    assert run("balance", str(tmp_path / "faces"), "-o", str(tmp_path / "faces" / "even")) == 2
+    assert "is read: name a path elsewhere" in capsys.readouterr().err
+
+
 def test_explore_writes_a_page_and_a_summary(
     run: Run, csv_file: Path, tmp_path: Path, capsys: Any
 ) -> None:
     output = tmp_path / "new" / "page.html"
     assert run("explore", "--data", str(csv_file), "--output", str(output)) == 0
     assert "Exploration of fer2013.csv" in output.read_text("utf-8")
-    shown = capsys.readouterr().out
-    assert "pixels" in shown
-    assert shown.splitlines()[-1] == f"written: {output}"
+    captured = capsys.readouterr()
+    assert "pixels" in captured.out
+    assert captured.err.splitlines()[-1] == f"written: {output}"
+
+
+def test_explore_takes_its_data_as_the_other_commands_do(
+    run: Run, csv_file: Path, tmp_path: Path, capsys: Any
+) -> None:
+    output = tmp_path / "page.html"
+    assert run("explore", str(csv_file), "-o", str(output)) == 0
+    assert "Exploration of fer2013.csv" in output.read_text("utf-8")
+    capsys.readouterr()
+    assert run("explore", str(csv_file), "--data", str(csv_file)) == 2
+    assert "given twice" in capsys.readouterr().err
 
 
 def test_explore_prints_json(

@@ -38,8 +38,10 @@ def test_a_sweep_ends_in_a_table_and_a_plot(command: list[str]) -> None:
 def test_mistakes_are_told_before_anything_is_trained(command: list[str]) -> None:
     run = CliRunner()
 
-    seeds = run.invoke(app, [*command, "--vary", "batch_size=32", "--seeds", "a"])
-    assert seeds.exit_code == 2
+    for text in ("a", "-1", "0,4294967296"):
+        seeds = run.invoke(app, [*command, "--vary", "batch_size=32", "--seeds", text])
+        assert seeds.exit_code == 2
+        assert "runs" not in seeds.stderr
     key = run.invoke(app, [*command, "--vary", "batchsize=32"])
     assert isinstance(key.exception, RecipeError)
     assert "did you mean 'batch_size'" in str(key.exception)

@@ -1,8 +1,9 @@
 """The ``mien`` command: its subcommands and how errors leave it."""
 
 import io
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +21,10 @@ from mien.cli.sweep import sweep
 from mien.cli.train import fine_tune, train
 from mien.cli.tune import tune
 from mien.errors import MienError
+
+#: Root of what Typer raises for a wrong call. Some of its versions take it from click and others
+#: bring their own; this child of it is public in all.
+_UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     name="mien",
@@ -67,7 +72,34 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")
     try:
-        app()
+        # Typer would draw a usage and a box around its errors.
+        sys.exit(app(standalone_mode=False))
+    except _UsageError as error:
+        line = _one_line(error)
+    except typer.Abort:
+        line = "stopped"
     except (MienError, OSError) as error:
-        typer.echo(f"mien: {error}", err=True)
-        sys.exit(USER_ERROR)
+        line = _describe(error)
+    if line:
+        typer.echo(f"mien: {line}", err=True)
+    sys.exit(USER_ERROR)
+
+
+def _one_line(error: Any) -> str:
+    """Return what a usage error says, with where to read on; nothing where help was printed."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        # Rich has printed it already, and left nothing here; without rich it is all here.
+        typer.echo(error.format_message(), err=True, nl=False)
+        return ""
+    text = " ".join(error.format_message().split())
+    text = text.removeprefix("Invalid value: ").removeprefix("Invalid value for ")
+    if error.ctx is None:
+        return text
+    return f"{text.removesuffix('.')}; see '{error.ctx.command_path} --help'"
+
+
+def _describe(error: MienError | OSError) -> str:
+    """Return an error's text; of a file that cannot be used, without the number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)

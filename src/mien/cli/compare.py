@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mien.cli.console import plain_console
 from mien.cli.errors import require_extra
+from mien.cli.outputs import PAGE, announce, check_output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,6 +37,7 @@ def compare(
 
     Example: mien compare runs/mien-s runs/vgg --output comparison.html
     """
+    check_output(output, suffixes=PAGE)
     with require_extra("train"):
         from mien.evaluation import compare as read_all  # noqa: PLC0415
         from mien.report.comparison import write_comparison_page  # noqa: PLC0415
@@ -42,33 +45,31 @@ def compare(
         comparison = read_all(sources, split)
         write_comparison_page(output, comparison)
     _print_table(comparison)
-    typer.echo(f"page: {output}", err=True)
+    announce(output)
 
 
 def _print_table(comparison: "Comparison") -> None:
-    from rich.console import Console  # noqa: PLC0415
-
     first = comparison.evaluations[0]
-    console = Console()
-    console.print(f"{first.split}, {first.count} images", highlight=False)
+    console = plain_console()
+    console.print(f"{first.split}, {first.count} images")
     console.print(_table(comparison))
 
 
 def _table(comparison: "Comparison") -> "Table":
     """Return a table of figures by models: that way round, four models fit into 80 columns."""
-    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
     from mien.evaluation.measures import MEASURES  # noqa: PLC0415
 
     table = Table("")
     for name in comparison.names:
-        table.add_column(escape(name), justify="right", overflow="fold")
+        table.add_column(name, justify="right", overflow="fold")
     for measure in MEASURES:
         best = comparison.best(measure)
         texts = [measure.text(evaluation) for evaluation in comparison.evaluations]
         table.add_row(
             measure.name,
-            *(f"[bold]{text}[/bold]" if i in best else text for i, text in enumerate(texts)),
+            *(Text(text, style="bold" if i in best else "") for i, text in enumerate(texts)),
         )
     return table

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.console import plain_console
 from mien.cli.errors import require_extra
+from mien.cli.outputs import PAGE, announce, check_output, parse_output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,6 +27,12 @@ OwnClassesOption = Annotated[
     typer.Option("--own-classes", help="Folders' names are the classes, expressions or not."),
 ]
 
+#: What all random generators in use take; NumPy's old one takes no more.
+LARGEST_SEED = 2**32 - 1
+
+#: Suffixes of files that balance does not write, and that nobody means by a folder.
+_OTHER_DATA = (".csv", ".gz", ".npy", ".tar", ".tgz", ".zip")
+
 app = typer.Typer(help="Fetch, check and prepare data sets.", no_args_is_help=True)
 
 
@@ -32,7 +40,14 @@ app = typer.Typer(help="Fetch, check and prepare data sets.", no_args_is_help=Tr
 def download(
     output: Annotated[
         Path | None,
-        typer.Option(help="A new or empty folder for it.  [default: kagglehub's cache]"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            parser=parse_output,
+            help="A new or empty folder for it.",
+            show_default="kagglehub's cache",
+        ),
     ] = None,
 ) -> None:
     """Fetch FER2013's pictures from Kaggle and print their folder.
@@ -41,6 +56,7 @@ def download(
     """
     from mien.data.download import download_fer2013  # noqa: PLC0415
 
+    check_output(output)
     folder = download_fer2013(output)
     typer.echo(f"next: mien data prepare {folder}", err=True)
     typer.echo(folder)
@@ -58,43 +74,54 @@ def prepare(
     votes: VotesOption = None,
     own_classes: OwnClassesOption = False,
     output: Annotated[
-        Path | None, typer.Option(help="Also write the data set to this .npz file.")
+        Path | None,
+        typer.Option("--output", "-o", help="Also write the data set to this .npz file."),
     ] = None,
 ) -> None:
     """Read a data set, check it, keep it in the cache and show what is in it.
 
     Example: mien data prepare fer2013.csv --votes fer2013new.csv
     """
-    from rich.console import Console  # noqa: PLC0415
-
     from mien.data import prepare_dataset, save_dataset  # noqa: PLC0415
 
+    check_output(output, suffixes=(".npz",), sources=[source])
     started = time.perf_counter()
     votes_option = str(votes) if votes is not None else None
     prepared = prepare_dataset(source, votes=votes_option, own_classes=own_classes)
     seconds = time.perf_counter() - started
     dataset = prepared.dataset
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(_counts_table(dataset, title=str(prepared.source)))
+    console = plain_console()
+    console.print(_counts_table(dataset, title=str(prepared.source)), soft_wrap=True)
     for note in _notes(dataset):
-        console.print(note, markup=False)
+        console.print(note, soft_wrap=True)
     if dataset.votes is not None:
-        console.print(f"FER+ votes: {len(dataset.votes):,} rows, matched by row")
+        console.print(f"FER+ votes: {len(dataset.votes):,} rows, matched by row", soft_wrap=True)
     if output is not None:
         save_dataset(dataset, output)
-        console.print(f"written: {output}", markup=False)
     how = "from the cache" if prepared.from_cache else "read"
-    console.print(f"{how} in {seconds:.2f} s; cached: {prepared.cache_file or 'no'}", markup=False)
+    cached = prepared.cache_file or "no"
+    console.print(f"{how} in {seconds:.2f} s; cached: {cached}", soft_wrap=True)
+    if output is not None:
+        announce(output)
 
 
 @app.command()
 def balance(
     source: Annotated[Path, typer.Argument(help="As for prepare.")],
     output: Annotated[
-        Path, typer.Option(help="A new folder for PNG files in class folders, or an .npz file.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER|FILE.npz",
+            parser=parse_output,
+            help="A new folder for PNG files in class folders, or a new .npz file.",
+        ),
     ],
     to: Annotated[int, typer.Option(help="Training faces of every class.", min=1)] = 5000,
-    seed: Annotated[int, typer.Option(help="Which faces, and how copies vary.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Which faces, and how copies vary.")
+    ] = 0,
     own_classes: OwnClassesOption = False,
 ) -> None:
     """Give every class as many training faces: leave some out, add varied copies of others.
@@ -103,53 +130,82 @@ def balance(
 
     Example: mien data balance fer2013.csv --to 5000 --output balanced/
     """
-    from rich.console import Console  # noqa: PLC0415
-
     from mien.data import save_dataset  # noqa: PLC0415
     from mien.data.balance import balance as balance_dataset  # noqa: PLC0415
     from mien.data.balance import write_image_tree  # noqa: PLC0415
 
+    _check_new(output, source)
     dataset = balance_dataset(open_dataset(source, own_classes=own_classes), to, seed=seed)
-    if output.suffix == ".npz":
+    if output.suffix.lower() == ".npz":
         save_dataset(dataset, output)
     else:
         write_image_tree(dataset, output)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(_counts_table(dataset, title=str(output)))
+    console = plain_console()
+    console.print(_counts_table(dataset, title=str(output)), soft_wrap=True)
+    announce(output)
+
+
+def _check_new(output: Path, source: Path) -> None:
+    """See that a data set can be written without a loss of what is there."""
+    is_file = output.suffix.lower() == ".npz"
+    if output.suffix.lower() in _OTHER_DATA:
+        reason = "name a new folder, or a .npz file"
+    elif is_file and output.is_file():
+        reason = "is there already: name a new file, or delete it first"
+    elif output.is_dir() and any(output.iterdir()):
+        reason = "is not empty: name a new folder"
+    elif output.resolve().is_relative_to(source.expanduser().resolve()):
+        reason = f"lies in {source}, which is read: name a path elsewhere"
+    else:
+        check_output(output, suffixes=(".npz",) if is_file else ())
+        return
+    raise typer.BadParameter(f"{output}: {reason}", param_hint="--output")
 
 
 @app.command()
 def explore(
+    source: Annotated[
+        Path | None,
+        typer.Argument(metavar="DATA", help="As for prepare.", show_default="$MIEN_FER2013"),
+    ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="What to look at.  [default: $MIEN_FER2013]")
+        Path | None, typer.Option(help="The same, as the commands that train take it.")
     ] = None,
     votes: VotesOption = None,
     own_classes: OwnClassesOption = False,
-    output: Annotated[Path, typer.Option(help="The page.")] = Path("exploration.html"),
-    seed: Annotated[int, typer.Option(min=0, help="Of the faces that are drawn at random.")] = 0,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path(
+        "exploration.html"
+    ),
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of the faces that are drawn at random.")
+    ] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the facts as JSON instead of a summary.")
     ] = False,
 ) -> None:
     """Look at a data set before training: one HTML page with its facts, charts and faces.
 
-    Example: mien data explore --data fer2013.csv --output exploration.html
+    Example: mien data explore fer2013.csv --output exploration.html
     """
+    if source is not None and data is not None:
+        raise typer.BadParameter("DATA is given twice: leave out --data")
+    named = source or data
+    check_output(output, suffixes=PAGE)
     with require_extra("train"):
         from mien.data.exploration import explore as find_facts  # noqa: PLC0415
         from mien.data.projection import project_faces  # noqa: PLC0415
         from mien.report.exploration import write_exploration  # noqa: PLC0415
 
-        dataset = open_dataset(data, votes=votes, own_classes=own_classes)
+        dataset = open_dataset(named, votes=votes, own_classes=own_classes)
         facts = find_facts(dataset, seed=seed)
         projection = project_faces(dataset, seed=seed)
-        source = data or Path(os.environ["MIEN_FER2013"])
-        write_exploration(output, dataset, facts, projection, source=source.name)
+        path = named or Path(os.environ["MIEN_FER2013"])
+        write_exploration(output, dataset, facts, projection, source=path.name)
     if as_json:
         typer.echo(json.dumps(facts.to_dict(), indent=2))
     else:
-        _print_summary(dataset, facts, title=str(source))
-    typer.echo(f"written: {output}", err=as_json)
+        _print_summary(dataset, facts, title=str(path))
+    announce(output)
 
 
 def open_dataset(
@@ -182,27 +238,25 @@ def _notes(dataset: "ExpressionDataset") -> list[str]:
 
 
 def _print_summary(dataset: "ExpressionDataset", facts: "Exploration", *, title: str) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
     mean, std = facts.pixel_mean_std
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(_counts_table(dataset, title=title))
+    console = plain_console()
+    console.print(_counts_table(dataset, title=title), soft_wrap=True)
     console.print(
-        f"pixels {mean:.1f} ± {std:.1f}; {facts.is_outlier.sum():,} outliers in light or focus"
+        f"pixels {mean:.1f} ± {std:.1f}; {facts.is_outlier.sum():,} outliers in light or focus",
+        soft_wrap=True,
     )
     for finding in facts.findings():
-        console.print(f"note: {finding}", markup=False)
+        console.print(f"note: {finding}", soft_wrap=True)
 
 
 def _counts_table(dataset: "ExpressionDataset", *, title: str) -> "Table":
     """Return a table of splits by classes with totals."""
     from rich import box  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     # Narrow enough for 80 columns, which is also what rich takes a pipe to have.
     table = Table(
-        title=escape(title),
+        title=title,
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,

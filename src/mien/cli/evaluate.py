@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, open_dataset
 from mien.cli.errors import require_extra
+from mien.cli.outputs import PAGE, announce, check_output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,10 +27,11 @@ def evaluate(
     ],
     data: Annotated[
         Path | None,
-        typer.Option(help="What to measure on.  [default: $MIEN_FER2013]"),
+        typer.Option(help="The data set to measure on.", show_default="$MIEN_FER2013"),
     ] = None,
     split: Annotated[
-        Literal["Training", "PublicTest", "PrivateTest"], typer.Option(help="What to measure on.")
+        Literal["Training", "PublicTest", "PrivateTest"],
+        typer.Option(help="Which of its splits to measure on."),
     ] = "PublicTest",
     own_classes: OwnClassesOption = False,
     tta: Annotated[
@@ -52,22 +55,26 @@ def evaluate(
 
     Example: mien evaluate runs/mien-s-20261120-233000 --data fer2013.csv --report report.html
     """
+    check_output(output, suffixes=(".json",))
+    check_output(report, option="--report", suffixes=PAGE)
     with require_extra("train"):
         from mien.evaluation import evaluate as measure  # noqa: PLC0415
         from mien.report.evaluation import write_evaluation_page  # noqa: PLC0415
 
         dataset = open_dataset(data, own_classes=own_classes)
         evaluation = measure(models, dataset, split, tta=tta)
-        for path in _json_files(evaluation, models, output):
+        written = _json_files(evaluation, models, output)
+        for path in written:
             evaluation.write(path)
         if report is not None:
             write_evaluation_page(report, evaluation)
+            written.append(report)
     if as_json:
         typer.echo(json.dumps(evaluation.to_dict(), indent=2, allow_nan=False))
     else:
         _print_tables(evaluation)
-    if report is not None:
-        typer.echo(f"report: {report}", err=True)
+    for path in written:
+        announce(path)
 
 
 def _json_files(evaluation: "Evaluation", models: list[Path], output: Path | None) -> list[Path]:
@@ -77,16 +84,13 @@ def _json_files(evaluation: "Evaluation", models: list[Path], output: Path | Non
 
 
 def _print_tables(evaluation: "Evaluation") -> None:
-    from rich.console import Console  # noqa: PLC0415
-
-    console = Console()
+    console = plain_console()
     for line in (_headline(evaluation), _cost(evaluation)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     console.print(_per_class(evaluation))
     console.print(_confusion(evaluation))
     if evaluation.training:
-        verdict = evaluation.training.verdict()
-        console.print(verdict, highlight=False, markup=False, soft_wrap=True)
+        console.print(evaluation.training.verdict(), soft_wrap=True)
 
 
 def _headline(evaluation: "Evaluation") -> str:

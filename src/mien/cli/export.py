@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from mien.cli.errors import require_extra
+from mien.cli.outputs import check_output
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run's folder, or a checkpoint.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file.  [default: RUN/NAME.onnx]")
+        Path | None,
+        typer.Option("--output", "-o", help="The file.", show_default="RUN/NAME.onnx"),
     ] = None,
 ) -> None:
     """Write a run's best checkpoint as a self-contained ONNX file.
@@ -20,6 +22,7 @@ def export(
 
     Example: mien export runs/mien-s-20261120-233000 --output mien-s.onnx
     """
+    check_output(output, suffixes=(".onnx",))
     with require_extra("train"):
         from mien.export import export as write_onnx  # noqa: PLC0415
 

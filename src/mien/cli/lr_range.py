@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mien.cli.errors import require_extra
+from mien.cli.outputs import announce, check_output
 from mien.cli.runs import (
     DataOption,
     DeviceOption,
@@ -23,9 +24,9 @@ def lr_range(
     recipe: RecipeArgument,
     *,
     data: DataOption = None,
-    output: Annotated[Path, typer.Option(help="The curve: .png, .svg or .pdf.")] = Path(
-        "lr-range.png"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The curve: .png, .svg or .pdf.")
+    ] = Path("lr-range.png"),
     lowest: Annotated[float, typer.Option(help="Learning rate of the first batch.")] = 1e-6,
     highest: Annotated[float, typer.Option(help="Learning rate of the last batch.")] = 1.0,
     steps: Annotated[int, typer.Option(help="Batches to train on.")] = 100,
@@ -39,8 +40,7 @@ def lr_range(
 
     Example: mien lr-range mien-s --data fer2013.csv
     """
-    if output.suffix.lower() not in FORMATS:
-        raise typer.BadParameter(f"{output}: expected {', '.join(FORMATS)}", param_hint="--output")
+    check_output(output, suffixes=FORMATS)
     with require_extra("train"):
         from mien.training.lr_range import lr_range_test  # noqa: PLC0415
 
@@ -51,7 +51,8 @@ def lr_range(
             )
         seen.draw(output)
     ended = "loss diverged" if seen.diverged else "ended"
-    typer.echo(f"{ended} at {seen.rates[-1]:.2g}, step {len(seen.rates)}; → {output}", err=True)
+    typer.echo(f"{ended} at {seen.rates[-1]:.2g}, step {len(seen.rates)}", err=True)
+    announce(output)
     if seen.steepest is None or seen.tenth_of_lowest is None:
         typer.echo("the loss never fell: try a lower --lowest, or more --steps", err=True)
         raise typer.Exit(1)

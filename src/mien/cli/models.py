@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.console import plain_console
 from mien.cli.errors import require_extra
+from mien.cli.outputs import announce, check_output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,6 +54,7 @@ def models(
         return
     if name is not None and recipe is not None:
         raise typer.BadParameter("a network and a --recipe: choose one")
+    check_output(diagram, option="--diagram", suffixes=(".svg",))
     with require_extra("train"):
         from mien.models import MODELS, summarise  # noqa: PLC0415
         from mien.models.diagram import write_diagram  # noqa: PLC0415
@@ -76,7 +79,7 @@ def models(
     else:
         _print_layers(title, _description(network), summary, depth)
     if diagram is not None:
-        typer.echo(f"drawn: {diagram}", err=True)
+        announce(diagram)
 
 
 def _list(classes: int, *, as_json: bool) -> None:
@@ -91,7 +94,6 @@ def _list(classes: int, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -102,7 +104,7 @@ def _list(classes: int, *, as_json: bool) -> None:
     for row in facts:
         counts = (f"{row[key]:,}" for key in ("parameters", "multiply_adds"))
         table.add_row(str(row["name"]), str(row["description"]), *counts)
-    Console(highlight=False).print(table)
+    plain_console().print(table)
 
 
 def _description(network: "nn.Module") -> str:
@@ -134,14 +136,12 @@ def _to_dict(layer: "LayerSummary") -> dict[str, Any]:
 def _print_layers(
     title: str, description: str, summary: "NetworkSummary", depth: int | None
 ) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
     from mien.models.diagram import format_shape  # noqa: PLC0415
 
-    console = Console(highlight=False)
+    console = plain_console()
     shapes = f"{format_shape(summary.input_shape)} → {format_shape(summary.output_shape)}"
-    console.print(title, style="bold", markup=False)
-    console.print(f"{description}\n{shapes}\n", markup=False)
+    console.print(title, style="bold")
+    console.print(f"{description}\n{shapes}\n")
     console.print(_table(summary, depth or _readable_depth(summary)))
     trainable = summary.trainable_parameters
     share = "all" if trainable == summary.parameters else f"{trainable:,}"
@@ -149,7 +149,6 @@ def _print_layers(
         f"\n{summary.parameters:,} parameters, {share} of them trainable\n"
         f"{summary.multiply_adds:,} multiply-adds a face, of convolutions and matrix products; "
         "not counted:\nnormalisation, activations, pooling, sums",
-        markup=False,
     )
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.console import plain_console
+
 if TYPE_CHECKING:
     from mien.training.figures import Measurement, PackagedRecipe
 
@@ -54,9 +56,7 @@ def recipes(
 
 
 def _print_table(recipes: Sequence["PackagedRecipe"]) -> None:
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("recipe", style="bold", no_wrap=True)
@@ -64,8 +64,8 @@ def _print_table(recipes: Sequence["PackagedRecipe"]) -> None:
         table.add_column(column)
     for recipe in recipes:
         cells = (recipe.title, recipe.source or "ours", recipe.figures.reported, _ours(recipe))
-        table.add_row(recipe.name, *map(Text, cells))
-    Console(highlight=False).print(table)
+        table.add_row(recipe.name, *cells)
+    plain_console().print(table)
 
 
 def _ours(recipe: "PackagedRecipe") -> str:

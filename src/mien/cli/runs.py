@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
+from mien.cli.console import plain_console
 from mien.cli.data import open_dataset
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ INTERRUPTED = 130
 
 RecipeArgument = Annotated[str, typer.Argument(help="A packaged recipe's name, or a TOML file.")]
 DataOption = Annotated[
-    Path | None, typer.Option(help="What to train on.  [default: $MIEN_FER2013]")
+    Path | None, typer.Option(help="What to train on.", show_default="$MIEN_FER2013")
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -61,7 +62,7 @@ class RunsDisplay:
     """A live line of the current run's epochs on a terminal; lines that stay, everywhere."""
 
     def __init__(self) -> None:
-        self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self._console = plain_console(stderr=True)
         self._status = Status("starting", console=self._console)
 
     def __enter__(self) -> "RunsDisplay":
@@ -77,12 +78,12 @@ class RunsDisplay:
         epoch, epochs = f"epoch {progress.epoch}/{progress.epochs}", progress.metrics
         reached = "" if epochs is None else f", validation {100 * epochs['val_accuracy']:.2f} %"
         step = f"step {progress.step}/{progress.steps}"
-        self._status.update(f"{run}  {epoch}, {step}{reached}")
+        self._status.update(Text(f"{run}  {epoch}, {step}{reached}"))
 
     def say(self, line: str) -> None:
         """Print a line that stays."""
         self._status.update("waiting for the next run, or for other workers")
-        self._console.print(line, markup=False)
+        self._console.print(line, soft_wrap=True)
 
 
 @contextmanager

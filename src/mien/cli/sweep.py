@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.console import plain_console
+from mien.cli.data import LARGEST_SEED
 from mien.cli.errors import require_extra
+from mien.cli.outputs import check_output, parse_output
 from mien.cli.runs import (
     DataOption,
     DeviceOption,
@@ -30,7 +33,15 @@ def sweep(
     ],
     data: DataOption = None,
     output: Annotated[
-        Path | None, typer.Option(help="The sweep's folder.  [default: runs/sweep-RECIPE]")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            parser=parse_output,
+            help="The sweep's folder.",
+            show_default="runs/sweep-RECIPE",
+        ),
     ] = None,
     seeds: Annotated[
         str, typer.Option(metavar="S1,S2,…", help="Each combination is trained with each seed.")
@@ -45,12 +56,13 @@ def sweep(
 
     Example: mien sweep mien-s --vary batch_size=64,128,256 --seeds 0,1,2 --set epochs=10
     """
+    check_output(output)
+    numbers = _numbers(seeds)
     with require_extra("train"):
         from mien.training.search_space import parse_vary  # noqa: PLC0415
         from mien.training.sweep import PLOT, TABLE, Grid  # noqa: PLC0415
         from mien.training.sweep import sweep as run_sweep  # noqa: PLC0415
 
-        numbers = _numbers(seeds)
         loaded, dataset = open_inputs(recipe, set_, data, device)
         grid = Grid(vary=parse_vary(vary, loaded), seeds=numbers)
         folder = output or Path("runs") / f"sweep-{loaded.name}"
@@ -65,15 +77,17 @@ def sweep(
 
 def _numbers(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(number) for number in text.split(","))
+        numbers = tuple(int(number) for number in text.split(","))
     except ValueError:
+        numbers = (-1,)
+    if not all(0 <= number <= LARGEST_SEED for number in numbers):
         raise typer.BadParameter(
-            f"expected whole numbers as in 0,1,2, got {text!r}", param_hint="--seeds"
-        ) from None
+            f"expected whole numbers from 0 as in 0,1,2, got {text!r}", param_hint="--seeds"
+        )
+    return numbers
 
 
 def _print(rows: "Sequence[SweepRow]", validation: str) -> None:
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(*rows[0].values, "runs", f"best on {validation}", "min")
@@ -85,4 +99,4 @@ def _print(rows: "Sequence[SweepRow]", validation: str) -> None:
             f"{100 * row.mean:.2f}{spread} %",
             f"{statistics.mean(row.minutes):.1f}",
         )
-    Console(stderr=True, highlight=False).print(table)
+    plain_console(stderr=True).print(table)

@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, VotesOption, open_dataset
 from mien.cli.errors import require_extra
+from mien.cli.outputs import check_output, parse_output
 from mien.cli.runs import (
     INTERRUPTED,
     DataOption,
@@ -29,7 +31,15 @@ if TYPE_CHECKING:
     from mien.training import Progress, Recipe
 
 OutputOption = Annotated[
-    Path | None, typer.Option(help="The run's folder.  [default: runs/RECIPE-DATE-TIME]")
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        parser=parse_output,
+        help="The run's folder.",
+        show_default="runs/RECIPE-DATE-TIME",
+    ),
 ]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue the run in --output, or the recipe's newest.")
@@ -50,6 +60,7 @@ def train(
 
     Example: mien train mien-s --data fer2013.csv --set epochs=10
     """
+    check_output(output)
     with require_extra("train"):
         from mien.training import load_recipe  # noqa: PLC0415
 
@@ -82,6 +93,7 @@ def fine_tune(
 
     Example: mien fine-tune faces/ --output runs/mine
     """
+    check_output(output)
     with require_extra("train"):
         from mien.training import load_recipe  # noqa: PLC0415
         from mien.training.initial import continue_recipe  # noqa: PLC0415
@@ -106,8 +118,8 @@ def _train(
     """Train with live progress; say where the run is, or after Ctrl-C how to go on."""
     from mien import training  # noqa: PLC0415
 
-    console = Console(file=sys.stderr)
-    console.print(f"{recipe.name}: {recipe.title}\n{dataset}\n→ {folder}", highlight=False)
+    console = plain_console(stderr=True)
+    console.print(f"{recipe.name}: {recipe.title}\n{dataset}\n→ {folder}", soft_wrap=True)
     with _Display(console) as display:
         result = training.train(
             recipe, dataset, folder, resume=resume, device=device, watch=display.show
@@ -116,12 +128,11 @@ def _train(
         console.print(
             f"stopped after {result.epochs} whole epochs; go on with: "
             f"{_again(folder, resume=result.epochs > 0)}",
-            highlight=False,
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED)
     best = f"{100 * result.best_accuracy:.2f} % on {recipe.data.validation}"
-    console.print(f"best: {best}, epoch {result.best_epoch} of {result.epochs}", highlight=False)
+    console.print(f"best: {best}, epoch {result.best_epoch} of {result.epochs}", soft_wrap=True)
     typer.echo(folder)
 
 
@@ -185,5 +196,5 @@ class _Display:
             f"train {m['train_loss']:.4f} {100 * m['train_accuracy']:5.2f} %  "
             f"validation {m['val_loss']:.4f} {100 * m['val_accuracy']:5.2f} %  "
             f"{m['seconds']:.0f} s",
-            highlight=False,
+            soft_wrap=True,
         )

@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mien.cli.console import plain_console
+from mien.cli.data import LARGEST_SEED
 from mien.cli.errors import require_extra
+from mien.cli.outputs import check_output, parse_output
 from mien.cli.runs import (
     DataOption,
     DeviceOption,
@@ -31,7 +34,15 @@ def tune(
     *,
     data: DataOption = None,
     output: Annotated[
-        Path | None, typer.Option(help="The search's folder.  [default: runs/tune-RECIPE]")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            parser=parse_output,
+            help="The search's folder.",
+            show_default="runs/tune-RECIPE",
+        ),
     ] = None,
     trials: Annotated[
         int, typer.Option(min=1, help="Finished trials wanted, those of earlier calls included.")
@@ -40,8 +51,8 @@ def tune(
         list[str] | None,
         typer.Option(
             metavar="KEY=SPEC",
-            help="What to search: optimizer.lr=1e-4..1e-1:log, batch_size=64|128.  "
-            "[default: rate, weight decay, label smoothing, batch size, dropout]",
+            help="What to search: optimizer.lr=1e-4..1e-1:log, batch_size=64|128.",
+            show_default="rate, weight decay, label smoothing, batch size, dropout",
         ),
     ] = None,
     sampler: Annotated[
@@ -52,12 +63,12 @@ def tune(
     ] = "median",
     storage: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="The database.  [default: sqlite in the folder]"),
+        typer.Option(metavar="URL", help="The database.", show_default="sqlite in the folder"),
     ] = None,
     study: Annotated[
-        str | None, typer.Option(help="Name in the database.  [default: RECIPE]")
+        str | None, typer.Option(help="Name in the database.", show_default="RECIPE")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seeds the values drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seeds the values drawn.")] = 0,
     set_: SetOption = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -68,6 +79,7 @@ def tune(
 
     Example: mien tune mien-s --trials 30 --search "optimizer.lr=1e-3..1:log" --set epochs=10
     """
+    check_output(output)
     with require_extra("train"):
         from mien.training.search_space import default_search, parse_search  # noqa: PLC0415
         from mien.training.study import Search  # noqa: PLC0415
@@ -109,17 +121,15 @@ def _line(trial: "TrialResult") -> str:
 
 
 def _print(tuning: "Tuning", validation: str) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
     from mien.training.tune import BEST_RECIPE  # noqa: PLC0415
 
-    console = Console(stderr=True, highlight=False)
+    console = plain_console(stderr=True)
     console.print(_table(tuning, validation))
     if tuning.importances:
         shares = ", ".join(f"{key} {100 * s:.0f} %" for key, s in tuning.importances.items())
         console.print(f"what sets them apart: {shares}", soft_wrap=True)
     if tuning.best is None:
-        console.print("no trial was complete: there is no best recipe yet")
+        console.print("no trial was complete: there is no best recipe yet", soft_wrap=True)
         return
     best = tuning.folder / BEST_RECIPE
     console.print(f"next: mien train {best}", soft_wrap=True)
