@@ -81,6 +81,9 @@ def test_a_diagram_is_drawn(tmp_path: Path) -> None:
     [
         (["residaul"], "unknown model 'residaul': did you mean 'residual'"),
         (["plain", "--set", "model.width=[3]"], "did you mean 'model.widths'"),
+        (["plain", "--set", "widths=[8]"], "did you mean 'model.widths'"),
+        (["plain", "--set", "epochs=3"], "unknown key 'epochs': expected one of model.widths"),
+        (["nope"], "expected one of plain, residual, timm"),
         (["--recipe", "vggg"], "did you mean 'vgg'"),
     ],
 )
@@ -98,6 +101,7 @@ def test_mistakes_name_the_nearest(arguments: list[str], reason: str) -> None:
         ["--diagram", "a.svg"],
         ["--depth", "2"],
         ["plain", "--depth", "0"],
+        ["hog_svm"],
     ],
 )
 def test_a_wrong_call_is_exit_code_2(arguments: list[str]) -> None:

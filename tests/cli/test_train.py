@@ -109,6 +109,16 @@ def test_a_run_that_is_there_is_not_overwritten(data: Path) -> None:
     assert "--resume" in str(again.exception)
 
 
+def test_a_folders_name_is_no_markup(data: Path) -> None:
+    command = ["train", "mien-s", "--data", str(data), "-o", "runs/[/bold]z", *settings()]
+
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+
+    assert done.exit_code == 0, done.output
+    assert done.stdout == "runs/[/bold]z\n"
+    assert "→ runs/[/bold]z\n" in done.stderr
+
+
 def test_resume_takes_the_newest_run_of_the_recipe(data: Path) -> None:
     command = ["train", "mien-s", "--data", str(data), *settings()]
     nothing = CliRunner().invoke(app, [*command, "--resume"])
@@ -237,7 +247,10 @@ def test_votes_are_read_where_a_recipe_asks_for_them(
     (tmp_path / "fer2013new.csv").write_text("\n".join(rows) + "\n")
     command = ["train", "mien-s", "--data", "fer2013.csv", *settings("data.votes=0.3")]
 
+    trained = CliRunner().invoke(app, [*command, "--output", "runs/voted"])
+    assert trained.exit_code == 0, trained.output
+    Path("fer2013new.csv").rename("votes.csv")
     refused = CliRunner().invoke(app, [*command, "--output", "runs/none"])
     assert "no FER+ votes" in str(refused.exception)
-    trained = CliRunner().invoke(app, [*command, "--output", "runs/voted", "--votes", "auto"])
-    assert trained.exit_code == 0, trained.output
+    named = CliRunner().invoke(app, [*command, "--output", "runs/named", "--votes", "votes.csv"])
+    assert named.exit_code == 0, named.output

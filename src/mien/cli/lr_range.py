@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mien.cli.data import OwnClassesOption, VotesOption
 from mien.cli.errors import require_extra
 from mien.cli.outputs import announce, check_output
 from mien.cli.runs import (
@@ -24,6 +25,8 @@ def lr_range(
     recipe: RecipeArgument,
     *,
     data: DataOption = None,
+    votes: VotesOption = None,
+    own_classes: OwnClassesOption = False,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The curve: .png, .svg or .pdf.")
     ] = Path("lr-range.png"),
@@ -44,7 +47,9 @@ def lr_range(
     with require_extra("train"):
         from mien.training.lr_range import lr_range_test  # noqa: PLC0415
 
-        loaded, dataset = open_inputs(recipe, set_, data, device)
+        loaded, dataset = open_inputs(
+            recipe, set_, data, device=device, votes=votes, own_classes=own_classes
+        )
         with usage_errors():
             seen = lr_range_test(
                 loaded, dataset, lowest=lowest, highest=highest, steps=steps, device=device

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,8 @@ import typer
 from mien.cli.console import plain_console
 from mien.cli.errors import require_extra
 from mien.cli.outputs import announce, check_output
+from mien.errors import RecipeError
+from mien.expressions import unknown_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,6 +67,9 @@ def models(
             loaded = load_recipe(recipe, set_ or ())
             title = f"{loaded.name}: {loaded.model_name}"
         else:
+            assert name is not None
+            _check_name(name)
+            _check_settings(name, set_ or ())
             # Backbones ask for unit scaling; to a network's layers it makes no difference.
             values = {"model": {"name": name}, "data": {"scaling": "unit"}}
             loaded = recipe_from_dict(values, set_ or ())
@@ -80,6 +86,39 @@ def models(
         _print_layers(title, _description(network), summary, depth)
     if diagram is not None:
         announce(diagram)
+
+
+def _check_name(name: str) -> None:
+    """Raise where a name is no network's.
+
+    Raises:
+        RecipeError: It is unknown.
+        typer.BadParameter: It is a classical baseline's.
+    """
+    from mien.models import CLASSICAL, MODELS  # noqa: PLC0415
+
+    if name in CLASSICAL:
+        raise typer.BadParameter(f"{name} is no network and has no layers")
+    if name not in MODELS:
+        raise RecipeError(unknown_name("model", name, tuple(MODELS)))
+
+
+def _check_settings(name: str, settings: Sequence[str]) -> None:
+    """Raise where a setting is none of a network's, since it would change nothing that is shown.
+
+    Raises:
+        RecipeError: It is of another part of a recipe, or of none.
+    """
+    from mien.models import MODELS  # noqa: PLC0415
+
+    options = [f"model.{option.name}" for option in fields(MODELS[name])]  # type: ignore[arg-type]
+    for setting in settings:
+        key = setting.partition("=")[0].strip()
+        if not key.startswith("model.") and key != "data.classes":
+            text = unknown_name(
+                "key", key, options, aliases={o[len("model.") :]: o for o in options}
+            )
+            raise RecipeError(text)
 
 
 def _list(classes: int, *, as_json: bool) -> None:

@@ -44,18 +44,54 @@ def usage_errors() -> Iterator[None]:
 
 
 def open_inputs(
-    recipe: str, settings: Sequence[str] | None, data: Path | None, device: str
+    recipe: str,
+    settings: Sequence[str] | None,
+    data: Path | None,
+    *,
+    device: str,
+    votes: Path | None = None,
+    own_classes: bool = False,
+    start: str | None = None,
 ) -> "tuple[Recipe, ExpressionDataset]":
     """Return the recipe and the data set, once the device is known to be there.
 
-    FER+ votes are looked for beside the data where the recipe asks for them.
+    FER+ votes are looked for beside the data where the recipe asks for them and none are named.
+
+    Args:
+        recipe: A packaged recipe's name, or a TOML file.
+        settings: Changes of it, each ``key=value``.
+        data: Where the data set is; ``$MIEN_FER2013`` when left out.
+        device: Where to train.
+        votes: FER+ votes.
+        own_classes: Whether folders' names are classes as they are.
+        start: What to fine-tune; None trains from what the recipe says.
     """
     from mien.training import find_device, load_recipe  # noqa: PLC0415
+    from mien.training.initial import continue_recipe  # noqa: PLC0415
 
+    if start is None:
+        loaded = load_recipe(recipe, settings or ())
+    else:
+        loaded = continue_recipe(load_recipe(recipe), start, settings or ())
     with usage_errors():
         find_device(device)
-    loaded = load_recipe(recipe, settings or ())
-    return loaded, open_dataset(data, votes=Path("auto") if loaded.data.votes else None)
+    if votes is None and loaded.data.votes:
+        votes = Path("auto")
+    return loaded, open_dataset(data, votes=votes, own_classes=own_classes)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "epoch"), counted(2, "epoch")
+    ('1 epoch', '2 epochs')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def command_to_go_on(*options: str) -> str:
+    """Return this call as a shell takes it, with options that it may not have had."""
+    return shlex.join(["mien", *sys.argv[1:], *options])
 
 
 class RunsDisplay:
@@ -92,6 +128,5 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        again = shlex.join(["mien", *sys.argv[1:]])
-        typer.echo(f"stopped; go on with the same command: {again}", err=True)
+        typer.echo(f"stopped; go on with the same command: {command_to_go_on()}", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.console import plain_console
-from mien.cli.data import LARGEST_SEED
+from mien.cli.data import LARGEST_SEED, OwnClassesOption, VotesOption
 from mien.cli.errors import require_extra
 from mien.cli.outputs import check_output, parse_output
 from mien.cli.runs import (
@@ -17,6 +17,7 @@ from mien.cli.runs import (
     RecipeArgument,
     RunsDisplay,
     SetOption,
+    counted,
     open_inputs,
     stoppable,
 )
@@ -32,6 +33,8 @@ def sweep(
         typer.Option(metavar="KEY=V1,V2,…", help="A key and its values; several make a grid."),
     ],
     data: DataOption = None,
+    votes: VotesOption = None,
+    own_classes: OwnClassesOption = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -63,12 +66,14 @@ def sweep(
         from mien.training.sweep import PLOT, TABLE, Grid  # noqa: PLC0415
         from mien.training.sweep import sweep as run_sweep  # noqa: PLC0415
 
-        loaded, dataset = open_inputs(recipe, set_, data, device)
+        loaded, dataset = open_inputs(
+            recipe, set_, data, device=device, votes=votes, own_classes=own_classes
+        )
         grid = Grid(vary=parse_vary(vary, loaded), seeds=numbers)
         folder = output or Path("runs") / f"sweep-{loaded.name}"
         with stoppable(), RunsDisplay() as display:
-            count = len(grid.cells()) * len(numbers)
-            display.say(f"{loaded.name}: {loaded.title}\n{dataset}\n→ {folder}, {count} runs")
+            runs = counted(len(grid.cells()) * len(numbers), "run")
+            display.say(f"{loaded.name}: {loaded.title}\n{dataset}\n→ {folder}, {runs}")
             rows = run_sweep(loaded, dataset, folder, grid, device=device, watch=display.show)
     _print(rows, loaded.data.validation)
     typer.echo(folder / TABLE)

@@ -1,6 +1,5 @@
 """``mien train`` and ``mien fine-tune``: train a recipe, with live progress."""
 
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from mien.cli.console import plain_console
-from mien.cli.data import OwnClassesOption, VotesOption, open_dataset
+from mien.cli.data import OwnClassesOption, VotesOption
 from mien.cli.errors import require_extra
 from mien.cli.outputs import check_output, parse_output
 from mien.cli.runs import (
@@ -21,7 +20,9 @@ from mien.cli.runs import (
     DeviceOption,
     RecipeArgument,
     SetOption,
-    usage_errors,
+    command_to_go_on,
+    counted,
+    open_inputs,
 )
 from mien.errors import CheckpointError
 from mien.metadata import CLASSICAL_FILE
@@ -62,12 +63,10 @@ def train(
     """
     check_output(output)
     with require_extra("train"):
-        from mien.training import load_recipe  # noqa: PLC0415
-
-        loaded = load_recipe(recipe, set_ or ())
-        _check_device(device)
+        loaded, dataset = open_inputs(
+            recipe, set_, data, device=device, votes=votes, own_classes=own_classes
+        )
         folder = output or _run_folder(loaded.name, resume=resume)
-        dataset = open_dataset(data, votes=votes, own_classes=own_classes)
         _train(loaded, dataset, folder, resume=resume, device=device)
 
 
@@ -95,21 +94,11 @@ def fine_tune(
     """
     check_output(output)
     with require_extra("train"):
-        from mien.training import load_recipe  # noqa: PLC0415
-        from mien.training.initial import continue_recipe  # noqa: PLC0415
-
-        loaded = continue_recipe(load_recipe(recipe), start, set_ or ())
-        _check_device(device)
+        loaded, dataset = open_inputs(
+            recipe, set_, data, device=device, own_classes=own_classes, start=start
+        )
         folder = output or _run_folder(loaded.name, resume=resume)
-        dataset = open_dataset(data, own_classes=own_classes)
         _train(loaded, dataset, folder, resume=resume, device=device)
-
-
-def _check_device(device: str) -> None:
-    from mien.training import find_device  # noqa: PLC0415
-
-    with usage_errors():
-        find_device(device)
 
 
 def _train(
@@ -126,7 +115,7 @@ def _train(
         )
     if result.interrupted:
         console.print(
-            f"stopped after {result.epochs} whole epochs; go on with: "
+            f"stopped after {counted(result.epochs, 'whole epoch')}; go on with: "
             f"{_again(folder, resume=result.epochs > 0)}",
             soft_wrap=True,
         )
@@ -138,12 +127,12 @@ def _train(
 
 def _again(folder: Path, *, resume: bool) -> str:
     """Return the command that goes on with a run; before its first checkpoint, the same again."""
-    words = ["mien", *sys.argv[1:]]
-    if resume and "--resume" not in words:
-        words.append("--resume")
-    if "--output" not in words:
-        words += ["--output", str(folder)]
-    return shlex.join(words)
+    options = []
+    if resume and "--resume" not in sys.argv:
+        options.append("--resume")
+    if not any(word.startswith(("--output", "-o")) for word in sys.argv[1:]):
+        options += ["--output", str(folder)]
+    return command_to_go_on(*options)
 
 
 def _run_folder(name: str, *, resume: bool) -> Path:

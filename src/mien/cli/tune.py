@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mien.cli.console import plain_console
-from mien.cli.data import LARGEST_SEED
+from mien.cli.data import LARGEST_SEED, OwnClassesOption, VotesOption
 from mien.cli.errors import require_extra
 from mien.cli.outputs import check_output, parse_output
 from mien.cli.runs import (
@@ -15,6 +15,7 @@ from mien.cli.runs import (
     RecipeArgument,
     RunsDisplay,
     SetOption,
+    counted,
     open_inputs,
     stoppable,
     usage_errors,
@@ -33,6 +34,8 @@ def tune(
     recipe: RecipeArgument,
     *,
     data: DataOption = None,
+    votes: VotesOption = None,
+    own_classes: OwnClassesOption = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -85,7 +88,9 @@ def tune(
         from mien.training.study import Search  # noqa: PLC0415
         from mien.training.tune import tune as run_search  # noqa: PLC0415
 
-        loaded, dataset = open_inputs(recipe, set_, data, device)
+        loaded, dataset = open_inputs(
+            recipe, set_, data, device=device, votes=votes, own_classes=own_classes
+        )
         wanted = Search(
             space=parse_search(search, loaded) if search else default_search(loaded),
             trials=trials,
@@ -116,7 +121,7 @@ def _line(trial: "TrialResult") -> str:
     values = ", ".join(f"{key} {_short(value)}" for key, value in trial.values.items())
     return (
         f"trial {trial.number:3d}  {trial.state:8}  {_percent(trial.accuracy):>7}  "
-        f"{trial.epochs} epochs, {trial.minutes:.1f} min  {values}"
+        f"{counted(trial.epochs, 'epoch')}, {trial.minutes:.1f} min  {values}"
     )
 
 
@@ -145,7 +150,7 @@ def _table(tuning: "Tuning", validation: str) -> "Table":
     pruned = sum(trial.state == "pruned" for trial in tuning.trials)
     # A key breaks after its table, so that the columns stay as narrow as their values.
     table = Table("trial", validation, "min", *(key.replace(".", ".\n") for key in keys))
-    table.title = f"best of {len(complete)} complete trials; {pruned} pruned"
+    table.title = f"best of {counted(len(complete), 'complete trial')}; {pruned} pruned"
     for trial in complete[:SHOWN]:
         values = (_short(trial.values[key]) for key in keys)
         table.add_row(str(trial.number), _percent(trial.accuracy), f"{trial.minutes:.1f}", *values)

@@ -1,0 +1,43 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from mien.cli.app import app
+from mien.cli.runs import command_to_go_on, counted, open_inputs
+from mien.data.dataset import ExpressionDataset
+
+
+def test_one_is_singular() -> None:
+    assert [counted(number, "run") for number in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+
+
+def test_a_command_is_given_back_as_a_shell_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/bin/mien", "train", "my recipe.toml"])
+
+    assert command_to_go_on() == "mien train 'my recipe.toml'"
+    assert command_to_go_on("--resume") == "mien train 'my recipe.toml' --resume"
+
+
+def test_classes_of_ones_own_are_opened_for_every_training(
+    faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    for name, label in (("happy", 3), ("joy", 5)):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for number in np.flatnonzero(faces.labels == label)[:3]:
+            Image.fromarray(faces.images[number]).save(tmp_path / "own" / name / f"{number}.png")
+
+    _, dataset = open_inputs("mien-s", None, tmp_path / "own", device="cpu", own_classes=True)
+
+    assert dataset.classes == ("happy", "joy")
+
+
+@pytest.mark.parametrize("command", ["train", "tune", "sweep", "lr-range"])
+def test_every_training_takes_votes_and_classes(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
+
+    assert "--votes" in shown
+    assert "--own-classes" in shown
