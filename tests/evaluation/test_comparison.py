@@ -3,6 +3,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,7 +143,7 @@ def test_damage_is_told(happy: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no evaluation can be read"):
         compare([tmp_path / "none.json"])
     sound = happy.read_text()
-    for damage in (
+    damages: tuple[dict[str, Any], ...] = (
         {"confusion": [[1]]},
         {"accuracy": None},
         {"accuracy": 2},
@@ -156,7 +157,8 @@ def test_damage_is_told(happy: Path, tmp_path: Path) -> None:
         {"per_class": []},
         {"training": {"history": {}}},
         {"latency": {"threads": 1}},
-    ):
+    )
+    for damage in damages:
         happy.write_text(sound)
         change(happy, **damage)
         with pytest.raises(CheckpointError, match=r"happy\.json: not an evaluation"):

@@ -114,7 +114,7 @@ def test_models_at_one_point_are_all_seen() -> None:
         0
     ]
 
-    sizes = [line.get_markersize() for line in axes.lines if len(line.get_xdata())]
+    sizes = [line.get_markersize() for line in axes.lines if np.size(line.get_xdata())]
     assert sizes == sorted(set(sizes), reverse=True)
     assert len(sizes) == 3
 

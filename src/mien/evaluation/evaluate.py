@@ -310,8 +310,8 @@ def _part(
 
 
 def _faces_sha256(part: ExpressionDataset) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(part.images))
-    digest.update(np.ascontiguousarray(part.labels))
+    digest = hashlib.sha256(part.images.tobytes())
+    digest.update(part.labels.tobytes())
     return digest.hexdigest()
 
 

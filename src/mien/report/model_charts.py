@@ -109,7 +109,11 @@ def curves_chart(
         training = [scale * row[f"train_{quantity}"] for row in rows]
         validation = [scale * row[f"val_{quantity}"] for row in rows]
         # One epoch is no line, and lines of like colours are told apart by their shapes.
-        marker = {"marker": model_marker(i), "ms": 4, "markevery": max(1, len(rows) // 8)}
+        marker: dict[str, Any] = {
+            "marker": model_marker(i),
+            "ms": 4,
+            "markevery": max(1, len(rows) // 8),
+        }
         (dashed,) = axes.plot(epochs, training, "--", color=colour, lw=1.3, **marker, mfc="white")
         (solid,) = axes.plot(epochs, validation, "-", color=colour, lw=1.8, **marker)
         handles += [dashed, solid] if alone else [solid]
@@ -175,7 +179,7 @@ def cost_chart(
     for i, ((cost, accuracy), colour) in enumerate(zip(places, colours, strict=True)):
         # The earlier of dots at one place are the larger, so that each is seen around the next.
         covered = sum(_are_near(places, i, later) for later in range(i + 1, len(places)))
-        look = {"ms": 8 + 5 * covered, "mec": "white", "color": colour}
+        look: dict[str, Any] = {"ms": 8 + 5 * covered, "mec": "white", "color": colour}
         axes.plot(cost, accuracy, model_marker(i), **look)
         handles += axes.plot([], [], model_marker(i), **{**look, "ms": 8})
     axes.set_xscale("log")
