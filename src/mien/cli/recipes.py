@@ -86,10 +86,16 @@ def _fact_lines(recipe: "PackagedRecipe") -> Iterator[str]:
     macro_f1 = format_mean(measured.macro_f1, 3)
     yield f"ours on {measured.split}: {_ours(recipe)}, macro-F1 {macro_f1}"
     size = f"{_size(measured)} parameters, " if measured.parameters else ""
-    yield f"{size}{format_mean(measured.minutes, 0)} minutes, {measured.machine}"
+    yield f"{size}{_minutes(measured)} minutes, {measured.machine}"
     yield measured.command
     if measured.note:
         yield measured.note
+
+
+def _minutes(measured: "Measurement") -> str:
+    from mien.training.figures import format_mean  # noqa: PLC0415
+
+    return format_mean(measured.minutes, 0 if min(measured.minutes) >= 10 else 1)
 
 
 def _markdown_lines(recipes: Sequence["PackagedRecipe"]) -> Iterator[str]:
@@ -104,7 +110,7 @@ def _markdown_lines(recipes: Sequence["PackagedRecipe"]) -> Iterator[str]:
             cells += [
                 format_mean(measured.macro_f1, 3),
                 _size(measured),
-                format_mean(measured.minutes, 0),
+                _minutes(measured),
                 measured.machine,
                 f"`{measured.command}`",
             ]
