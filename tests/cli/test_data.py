@@ -210,3 +210,14 @@ def test_explore_without_data_is_one_line(
     assert run("explore") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "MIEN_FER2013" in line
+
+
+def test_classes_of_ones_own_may_be_named_by_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("happy", "bored"):
+        (tmp_path / "faces" / name).mkdir(parents=True)
+        Image.new("L", (48, 48), 200).save(tmp_path / "faces" / name / "a.png")
+    monkeypatch.setenv("MIEN_FER2013", str(tmp_path / "faces"))
+
+    assert open_dataset(None, own_classes=True).classes == ("bored", "happy")

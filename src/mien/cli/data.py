@@ -221,6 +221,8 @@ def open_dataset(
     from mien.data import load_dataset, load_fer2013  # noqa: PLC0415
 
     votes_option = str(votes) if votes is not None else None
+    if data is None and own_classes and "MIEN_FER2013" in os.environ:
+        data = Path(os.environ["MIEN_FER2013"])
     if data is None:
         return load_fer2013(votes=votes_option)  # logs the differences itself
     dataset = load_dataset(data, votes=votes_option, own_classes=own_classes)

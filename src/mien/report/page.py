@@ -27,7 +27,6 @@ def write_page(path: Path, template: str, **context: Any) -> None:
         context: What the template asks for; text in it is escaped.
     """
     html = _environment().get_template(template).render(version=mien.__version__, **context)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         # File names need not be valid text; what is not becomes a question mark.
         temporary.write_text(html, "utf-8", errors="replace")
