@@ -10,7 +10,7 @@ import typer
 
 from mien.cli.console import plain_console
 from mien.cli.errors import require_extra
-from mien.cli.outputs import PAGE, announce, check_output, parse_output
+from mien.cli.outputs import PAGE, announce, check_output, folder_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,14 +40,7 @@ app = typer.Typer(help="Fetch, check and prepare data sets.", no_args_is_help=Tr
 def download(
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            parser=parse_output,
-            help="A new or empty folder for it.",
-            show_default="kagglehub's cache",
-        ),
+        folder_option("A new or empty folder for it.", show_default="kagglehub's cache"),
     ] = None,
 ) -> None:
     """Fetch FER2013's pictures from Kaggle and print their folder.
@@ -110,12 +103,9 @@ def balance(
     source: Annotated[Path, typer.Argument(help="As for prepare.")],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
+        folder_option(
+            "A new folder for PNG files in class folders, or a new .npz file.",
             metavar="FOLDER|FILE.npz",
-            parser=parse_output,
-            help="A new folder for PNG files in class folders, or a new .npz file.",
         ),
     ],
     to: Annotated[int, typer.Option(help="Training faces of every class.", min=1)] = 5000,

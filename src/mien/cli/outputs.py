@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -19,6 +20,24 @@ def parse_output(text: str | Path) -> Path:
     if not str(text):
         raise typer.BadParameter("an empty path: name a file or folder")
     return Path(text)
+
+
+def folder_option(text: str, *, metavar: str = "FOLDER", show_default: bool | str = True) -> Any:
+    """Return the ``--output`` of a command whose output is, or may be, a folder.
+
+    Args:
+        text: What the help says of it.
+        metavar: What it takes.
+        show_default: Where it goes when left out.
+    """
+    return typer.Option(
+        "--output",
+        "-o",
+        metavar=metavar,
+        parser=parse_output,
+        help=text,
+        show_default=show_default,
+    )
 
 
 def check_output(

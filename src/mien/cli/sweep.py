@@ -10,7 +10,7 @@ import typer
 from mien.cli.console import plain_console
 from mien.cli.data import LARGEST_SEED, OwnClassesOption, VotesOption
 from mien.cli.errors import require_extra
-from mien.cli.outputs import check_output, parse_output
+from mien.cli.outputs import check_output, folder_option
 from mien.cli.runs import (
     DataOption,
     DeviceOption,
@@ -37,14 +37,7 @@ def sweep(
     own_classes: OwnClassesOption = False,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            parser=parse_output,
-            help="The sweep's folder.",
-            show_default="runs/sweep-RECIPE",
-        ),
+        folder_option("The sweep's folder.", show_default="runs/sweep-RECIPE"),
     ] = None,
     seeds: Annotated[
         str, typer.Option(metavar="S1,S2,…", help="Each combination is trained with each seed.")

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, VotesOption
 from mien.cli.errors import require_extra
-from mien.cli.outputs import check_output, parse_output
+from mien.cli.outputs import check_output, folder_option
 from mien.cli.runs import (
     INTERRUPTED,
     DataOption,
@@ -33,14 +33,7 @@ if TYPE_CHECKING:
 
 OutputOption = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FOLDER",
-        parser=parse_output,
-        help="The run's folder.",
-        show_default="runs/RECIPE-DATE-TIME",
-    ),
+    folder_option("The run's folder.", show_default="runs/RECIPE-DATE-TIME"),
 ]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue the run in --output, or the recipe's newest.")

@@ -8,7 +8,7 @@ import typer
 from mien.cli.console import plain_console
 from mien.cli.data import LARGEST_SEED, OwnClassesOption, VotesOption
 from mien.cli.errors import require_extra
-from mien.cli.outputs import check_output, parse_output
+from mien.cli.outputs import check_output, folder_option
 from mien.cli.runs import (
     DataOption,
     DeviceOption,
@@ -38,14 +38,7 @@ def tune(
     own_classes: OwnClassesOption = False,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            parser=parse_output,
-            help="The search's folder.",
-            show_default="runs/tune-RECIPE",
-        ),
+        folder_option("The search's folder.", show_default="runs/tune-RECIPE"),
     ] = None,
     trials: Annotated[
         int, typer.Option(min=1, help="Finished trials wanted, those of earlier calls included.")

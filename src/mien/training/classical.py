@@ -118,7 +118,7 @@ def train_classical(
     if resume:
         if not (folder / CLASSICAL_FILE).is_file():
             raise CheckpointError(f"{folder}: nothing to resume, there is no {CLASSICAL_FILE}")
-        check_same_run(folder, _read_card(folder / CLASSICAL_FILE), json.loads(json.dumps(card)))
+        check_same_run(folder, _read_card(folder / CLASSICAL_FILE), card)
         return run_result(folder, History(folder, keep=True), interrupted=False)
     refuse_run(folder)
     write_recipe(folder, recipe)

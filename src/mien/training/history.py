@@ -6,6 +6,7 @@ from typing import Final
 
 from mien.cache import atomic_write
 from mien.errors import CheckpointError
+from mien.training.tables import write_table
 
 METRICS: Final = "metrics.csv"
 CURVES: Final = "curves.png"
@@ -43,14 +44,9 @@ class History:
     def append(self, epoch: int, metrics: dict[str, float]) -> None:
         """Add an epoch's row and write the file anew."""
         self.rows.append({"epoch": epoch, **{name: metrics[name] for name in COLUMNS[1:]}})
-        with (
-            atomic_write(self._folder / METRICS) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            # Whole floats, so that a resumed run compares epochs as the first sitting did.
-            writer.writerows({**row, "epoch": int(row["epoch"])} for row in self.rows)
+        # Whole floats, so that a resumed run compares epochs as the first sitting did.
+        rows = [{**row, "epoch": int(row["epoch"])} for row in self.rows]
+        write_table(self._folder / METRICS, rows)
 
     def best(self) -> dict[str, float] | None:
         """Return the row of the best validation accuracy, the first of equals."""

@@ -180,7 +180,7 @@ def _check_folder(
         raise CheckpointError(f"{folder}: nothing to resume, there is no {LAST}")
     before: dict[str, Any] = json.loads(read_checkpoint(last).get("mien", "{}"))
     now = {"recipe": recipe.to_dict(), "classes": classes, "data": data}
-    check_same_run(folder, before, json.loads(json.dumps(now)))
+    check_same_run(folder, before, now)
     return before
 
 
@@ -196,6 +196,7 @@ def check_same_run(folder: Path, before: dict[str, Any], now: dict[str, Any]) ->
     Raises:
         CheckpointError: The recipe, the data or the classes differ.
     """
+    now = json.loads(json.dumps(now))  # as the one before was kept
     recipes = []
     for facts in (before, now):  # by its meaning: what a newer version added has its default
         with contextlib.suppress(RecipeError):

@@ -13,11 +13,9 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, RecipeError
 from mien.training.recipe import Recipe
 from mien.training.search_space import Dimension
-from mien.training.splits import describe_data, learning_splits
 
 #: Seconds between a worker's signs of life, and without one until its trial counts as failed.
 HEARTBEAT_S: Final = 10
@@ -67,10 +65,14 @@ class Search:
             raise ValueError(f"trials must be 1 or more, got {self.trials}")
 
 
-def open_study(
-    recipe: Recipe, dataset: ExpressionDataset, folder: Path, search: Search
-) -> optuna.Study:
+def open_study(recipe: Recipe, data: dict[str, Any], folder: Path, search: Search) -> optuna.Study:
     """Return the study, made or joined, once it is seen to be of the same search.
+
+    Args:
+        recipe: What all trials share.
+        data: The record of what it learns from and chooses on.
+        folder: Where the trials go.
+        search: What to search, and how.
 
     Raises:
         CheckpointError: It is of another search, or the folder holds another study's trials.
@@ -97,7 +99,7 @@ def open_study(
     facts = {
         "recipe": recipe.to_dict(),
         "search": [str(dimension) for dimension in search.space],
-        "data": describe_data(recipe, *learning_splits(recipe, dataset)),
+        "data": data,
     }
     now = json.loads(json.dumps(facts))
     for part, begun in study.user_attrs.items():

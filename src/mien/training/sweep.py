@@ -216,9 +216,9 @@ def _is_finished(folder: Path, recipe: Recipe, dataset: ExpressionDataset) -> bo
         summary = _summary(folder)
     except MienError:
         return False
-    data = describe_data(recipe, *learning_splits(recipe, dataset))
-    same = trained == recipe and summary.get("data") == data
-    return same and summary.get("interrupted") is False
+    if trained != recipe or summary.get("interrupted") is not False:
+        return False
+    return bool(summary.get("data") == describe_data(recipe, *learning_splits(recipe, dataset)))
 
 
 def _summary(folder: Path) -> dict[str, Any]:

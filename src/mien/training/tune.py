@@ -35,7 +35,7 @@ from mien.training.recipe import Recipe
 from mien.training.recipe_file import override_recipe
 from mien.training.run import train
 from mien.training.search_space import Choices, Dimension, refuse_test_split
-from mien.training.splits import learning_splits
+from mien.training.splits import describe_data, learning_splits
 from mien.training.study import (
     ATTEMPT,
     CONTINUES,
@@ -126,10 +126,10 @@ def tune(
         ValueError: The database cannot be used, or there is no such device.
     """
     refuse_test_split(recipe)
-    learning_splits(recipe, dataset)
+    data = describe_data(recipe, *learning_splits(recipe, dataset))
     folder = Path(folder)
     with quiet_optuna():
-        study = open_study(recipe, dataset, folder, search)
+        study = open_study(recipe, data, folder, search)
         worker = _Worker(recipe, dataset, folder, search, device, watch)
         while _wait_for_work(study, search.trials):
             try:
