@@ -3,15 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mien.evaluation.intervals import Interval, bootstrap_macro_f1, wilson_interval
 from mien.evaluation.json_values import finite_or_none, read_count, read_number, read_text
-
-#: Standard deviations on either side of the middle that hold 95 % of a normal distribution.
-_DEVIATIONS_95 = 1.96
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,24 +40,29 @@ class ClassificationMetrics:
     confusion: tuple[tuple[int, ...], ...]
 
     @property
-    def accuracy_interval(self) -> tuple[float, float]:
-        """Accuracy's 95 % interval, 0 to 1: what the choice of the images leaves open.
+    def accuracy_interval(self) -> Interval:
+        """Accuracy's 95 % interval, 0 to 1, by Wilson's score."""
+        return wilson_interval(self.accuracy, sum(self.support))
 
-        Wilson's score interval, which unlike the normal approximation is not empty where every
-        image, or none, is read right.
+    @property
+    def recall_intervals(self) -> tuple[Interval, ...]:
+        """Each class's 95 % interval of recall, 0 to 1, by Wilson's score."""
+        return tuple(map(wilson_interval, self.recall, self.support))
 
-        Source: https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval
-        """
-        count, squared = sum(self.support), _DEVIATIONS_95**2
-        middle = (self.accuracy + squared / (2 * count)) / (1 + squared / count)
-        spread = self.accuracy * (1 - self.accuracy) / count + squared / (4 * count**2)
-        half = _DEVIATIONS_95 * math.sqrt(spread) / (1 + squared / count)
-        return max(0.0, middle - half), min(1.0, middle + half)
+    @cached_property
+    def macro_f1_interval(self) -> Interval:
+        """Macro-F1's 95 % interval, 0 to 1, by the bootstrap."""
+        return bootstrap_macro_f1(self.confusion)
 
     def interval_text(self) -> str:
         """Return :attr:`accuracy_interval` as people read it: ``66.3 to 69.4 %``."""
         low, high = self.accuracy_interval
         return f"{100 * low:.1f} to {100 * high:.1f} %"
+
+    def macro_f1_interval_text(self) -> str:
+        """Return :attr:`macro_f1_interval` as people read it: ``0.641 to 0.678``."""
+        low, high = self.macro_f1_interval
+        return f"{low:.3f} to {high:.3f}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain JSON types."""
@@ -72,6 +76,8 @@ class ClassificationMetrics:
             "accuracy": self.accuracy,
             "loss": finite_or_none(self.loss),
             "macro_f1": self.macro_f1,
+            "accuracy_interval": list(self.accuracy_interval),
+            "macro_f1_interval": list(self.macro_f1_interval),
             "per_class": per_class,
             "confusion": [list(row) for row in self.confusion],
         }

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from mien.data.seen_faces import SeenFaces
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (6000, 8, 8), np.uint8)
+
+
+def test_every_face_put_in_is_found_and_few_others(images: np.ndarray) -> None:
+    seen = SeenFaces.of(images[:1000])
+    assert seen.count == 1000
+    assert seen.contains(images[:1000]).all()
+    assert seen.contains(images[1000:]).mean() < 0.004  # one in a thousand is expected
+
+
+def test_copies_count_once_and_a_changed_pixel_is_another_face(images: np.ndarray) -> None:
+    seen = SeenFaces.of(np.concatenate([images[:50], images[:50]]))
+    assert seen.count == 50
+    changed = images[:50].copy()
+    changed[:, 0, 0] += 1
+    assert seen.contains(changed).sum() <= 1
+
+
+def test_it_travels_as_text(images: np.ndarray) -> None:
+    seen = SeenFaces.of(images[:1000])
+    text = seen.to_text()
+    assert len(text) < 2500
+    again = SeenFaces.from_text(text)
+    assert again.count == seen.count
+    np.testing.assert_array_equal(again.bits, seen.bits)
+
+
+def test_nothing_put_in_is_nothing_found(images: np.ndarray) -> None:
+    none = SeenFaces.from_text(SeenFaces.of(images[:0]).to_text())
+    assert none.count == 0
+    assert not none.contains(images[:9]).any()
+
+
+@pytest.mark.parametrize("text", ["", "AAAA", "not base64!", "AQAAAAgAAAAAAA=="])
+def test_a_damaged_text_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a filter of faces"):
+        SeenFaces.from_text(text)
