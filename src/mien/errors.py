@@ -9,6 +9,7 @@
     ├── CheckpointError      a run or checkpoint that cannot be used
     ├── ModelError           an ONNX model that cannot be used
     ├── MediaError           a picture, clip or camera that cannot be read or written
+    ├── ProtocolError        a figure that would be worthless, unless asked for all the same
     └── MissingExtraError    an optional dependency is not installed
 
 Each message is one line: what was found, what was expected, what to do. A wrong *argument* is a
@@ -42,6 +43,10 @@ class ModelError(MienError):
 
 class MediaError(MienError):
     """A picture, clip or camera cannot be read or written."""
+
+
+class ProtocolError(MienError):
+    """What was asked for would give a figure that cannot be trusted."""
 
 
 class MissingExtraError(MienError):

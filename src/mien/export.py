@@ -15,6 +15,7 @@ import mien
 from mien.cache import atomic_write
 from mien.errors import CheckpointError
 from mien.evaluation.evaluate import file_sha256
+from mien.evaluation.evaluation import FACE_BY_FACE
 from mien.metadata import ModelMetadata, model_file
 from mien.preprocess import FACE_SIZE, FER2013_CROP
 from mien.training.checkpoint import Checkpoint, load_checkpoint
@@ -90,6 +91,8 @@ def describe(checkpoint: Checkpoint) -> ModelMetadata:
         try:
             evaluation = json.loads(found.read_text("utf-8"))
             if evaluation["model_sha256"] == digest:
+                for bulk in FACE_BY_FACE:
+                    evaluation.pop(bulk, None)
                 metrics[evaluation.pop("split")] = evaluation
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{found}: not an evaluation of mien: {error!r}") from error
@@ -103,8 +106,13 @@ def describe(checkpoint: Checkpoint) -> ModelMetadata:
         crop=FER2013_CROP,
         version=mien.__version__,
         recipe=_without_paths(checkpoint.recipe),
-        data={**checkpoint.data, "epoch": checkpoint.epoch},
+        data={
+            **checkpoint.data,
+            "epoch": checkpoint.epoch,
+            "breaches": list(checkpoint.breaches),
+        },
         metrics=metrics,
+        seen=checkpoint.seen.to_text() if checkpoint.seen else "",
     )
 
 

@@ -18,6 +18,9 @@ BEST = "best.ckpt"
 #: A classical baseline's run has this file instead.
 CLASSICAL_FILE = "model.skops"
 
+#: Facts that older files lack, which have their default there.
+_ADDED_LATER = frozenset({"seen"})
+
 #: Version of this schema; a reader refuses a file of a newer one.
 SCHEMA = 1
 
@@ -61,6 +64,8 @@ class ModelMetadata:
         recipe: The whole recipe it was trained with, as plain JSON types.
         data: What it was trained and chosen on: fingerprint, splits and counts.
         metrics: What was measured, by split.
+        seen: The faces that it learned from, as :class:`mien.data.seen_faces.SeenFaces` writes
+            them; empty in an older version's file.
     """
 
     name: str
@@ -74,6 +79,7 @@ class ModelMetadata:
     recipe: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    seen: str = ""
 
     def to_strings(self) -> dict[str, str]:
         """Return the facts as ONNX metadata: every value a JSON text under ``mien.<name>``."""
@@ -95,7 +101,11 @@ class ModelMetadata:
                     f"the model's metadata has schema {strings['mien.schema']}, this version of "
                     f"mien reads up to {SCHEMA}: update mien"
                 )
-            facts = {f.name: json.loads(strings[f"mien.{f.name}"]) for f in fields(cls)}
+            facts = {
+                f.name: json.loads(strings[f"mien.{f.name}"])
+                for f in fields(cls)
+                if f"mien.{f.name}" in strings or f.name not in _ADDED_LATER
+            }
             facts["classes"] = tuple(str(name) for name in _list(facts["classes"]))
             facts["mean"], facts["std"] = float(facts["mean"]), float(facts["std"])
             if not facts["std"] > 0:
@@ -103,6 +113,8 @@ class ModelMetadata:
             for name in ("recipe", "data", "metrics"):
                 if not isinstance(facts[name], dict):
                     raise TypeError(f"{name}: expected a table, got {facts[name]!r}")
+            if not isinstance(facts.get("seen", ""), str):
+                raise TypeError(f"seen: expected a text, got {facts['seen']!r}")
             crop = {key: (float(x), float(y)) for key, (x, y) in dict(facts["crop"]).items()}
             return cls(**{**facts, "crop": CropGeometry(**crop)})
         except (KeyError, TypeError, ValueError) as error:

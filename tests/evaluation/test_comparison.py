@@ -190,3 +190,44 @@ def test_members_of_an_ensemble_are_named(
     assert both.model_sha256 not in {one.model_sha256, other.model_sha256}
     swapped = replace(both, members=both.members[::-1])
     assert swapped.model_sha256 != both.model_sha256
+
+
+def test_noise_is_told_from_a_difference(happy: Path, angry: Path) -> None:
+    again = Path(shutil.copy(happy, happy.with_name("again.json")))
+    differences = compare([happy, angry, again]).differences()
+
+    assert differences is not None
+    other, same = differences
+    labels = compare([happy]).evaluations[0].labels
+    assert labels is not None
+    assert other.only_first == (labels == 3).sum()
+    assert other.only_second == (labels == 0).sum()
+    assert same.p_value == 1
+    assert same.is_noise
+
+
+def test_an_older_evaluation_has_no_readings_to_test(happy: Path, angry: Path) -> None:
+    values = json.loads(angry.read_text())
+    angry.write_text(json.dumps({k: v for k, v in values.items() if k != "predictions"}))
+
+    assert compare([happy, angry]).differences() is None
+
+
+def test_readings_that_are_not_those_of_the_figures_are_refused(happy: Path) -> None:
+    values = json.loads(happy.read_text())
+    values["predictions"][0] = 0
+    happy.write_text(json.dumps(values))
+
+    with pytest.raises(CheckpointError, match="not those of the confusion matrix"):
+        compare([happy])
+
+
+def test_seeds_of_one_recipe_have_a_mean_and_a_spread(happy: Path, angry: Path) -> None:
+    change(happy, recipe="tiny", recipe_sha256="r", seed=0, accuracy=0.5, macro_f1=0.4)
+    change(angry, recipe="tiny", recipe_sha256="r", seed=1, accuracy=0.6, macro_f1=0.5)
+    (spread,) = compare([happy, angry]).seed_spreads()
+
+    assert spread.seeds == (0, 1)
+    assert spread.text().startswith("tiny over seeds 0, 1: accuracy 55.00 ± 7.07 %")
+    change(angry, recipe_sha256="another")
+    assert compare([happy, angry]).seed_spreads() == ()

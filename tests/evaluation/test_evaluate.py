@@ -39,11 +39,13 @@ def test_the_figure_is_the_one_that_training_logged(
 def test_an_evaluation_is_written_whole(
     trained: Path, faces: ExpressionDataset, tmp_path: Path
 ) -> None:
-    evaluation = evaluate(trained, faces, "Training")
+    evaluation = evaluate(trained, faces, "PrivateTest")
     evaluation.write(tmp_path / "out.json")
 
     written = json.loads((tmp_path / "out.json").read_text())
-    assert written["split"] == "Training"
+    assert written["split"] == "PrivateTest"
+    assert not written["chosen_on"]
+    assert written["unseen"]["seen"] == 0
     assert written["accuracy"] == evaluation.metrics.accuracy
     assert list(written["per_class"]) == list(faces.classes)
 
@@ -136,7 +138,7 @@ def test_a_run_with_held_out_faces_is_measured_on_those(
         train(replace(recipe, seed=seed), alone, tmp_path / str(seed), device="cpu")
 
     held_out, learned, other = (
-        evaluate(tmp_path / run, alone, split)
+        evaluate(tmp_path / run, alone, split, override_protocol=split == "Training")
         for run, split in (("0", "PublicTest"), ("0", "Training"), ("1", "PublicTest"))
     )
 

@@ -53,6 +53,23 @@ def _print_table(comparison: "Comparison") -> None:
     console = plain_console()
     console.print(f"{first.split}, {first.count} images")
     console.print(_table(comparison))
+    for line in [*_difference_lines(comparison), *_seed_lines(comparison)]:
+        console.print(line, soft_wrap=True)
+
+
+def _difference_lines(comparison: "Comparison") -> list[str]:
+    """Return what is known of each difference from the first model, a sentence each."""
+    differences = comparison.differences()
+    if differences is None:
+        return ["measure all anew with 'mien evaluate' to see which differences are noise"]
+    return [
+        f"{name} against {comparison.names[0]}: {difference.verdict()}"
+        for name, difference in zip(comparison.names[1:], differences, strict=True)
+    ]
+
+
+def _seed_lines(comparison: "Comparison") -> list[str]:
+    return [spread.text() for spread in comparison.seed_spreads()]
 
 
 def _table(comparison: "Comparison") -> "Table":

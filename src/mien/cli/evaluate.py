@@ -1,6 +1,5 @@
 """``mien evaluate``: figures of a model, or of an ensemble, on a split."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +9,7 @@ from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, open_dataset
 from mien.cli.errors import require_extra
 from mien.cli.outputs import PAGE, announce, check_output
+from mien.cli.runs import OverrideOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,6 +46,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Write a page with charts and sample faces to this HTML file."),
     ] = None,
+    override_protocol: OverrideOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Measure accuracy, per-class figures, the confusion matrix, size and speed.
@@ -62,7 +63,7 @@ def evaluate(
         from mien.report.evaluation import write_evaluation_page  # noqa: PLC0415
 
         dataset = open_dataset(data, own_classes=own_classes)
-        evaluation = measure(models, dataset, split, tta=tta)
+        evaluation = measure(models, dataset, split, tta=tta, override_protocol=override_protocol)
         written = _json_files(evaluation, models, output)
         for path in written:
             evaluation.write(path)
@@ -70,7 +71,7 @@ def evaluate(
             write_evaluation_page(report, evaluation)
             written.append(report)
     if as_json:
-        typer.echo(json.dumps(evaluation.to_dict(), indent=2, allow_nan=False))
+        typer.echo(evaluation.to_json())
     else:
         _print_tables(evaluation)
     for path in written:
@@ -85,7 +86,7 @@ def _json_files(evaluation: "Evaluation", models: list[Path], output: Path | Non
 
 def _print_tables(evaluation: "Evaluation") -> None:
     console = plain_console()
-    for line in (_headline(evaluation), _cost(evaluation)):
+    for line in (_headline(evaluation), *_cautions(evaluation), _cost(evaluation)):
         console.print(line, soft_wrap=True)
     console.print(_per_class(evaluation))
     console.print(_confusion(evaluation))
@@ -98,8 +99,22 @@ def _headline(evaluation: "Evaluation") -> str:
     view = "single view" if evaluation.view == "single" else f"{evaluation.view} views averaged"
     return (
         f"{evaluation.model} on {evaluation.split}, {evaluation.count} images, {view}: "
-        f"accuracy {100 * m.accuracy:.2f} %, macro-F1 {m.macro_f1:.3f}, loss {m.loss:.3f}"
+        f"accuracy {100 * m.accuracy:.2f} % ({m.interval_text()}), "
+        f"macro-F1 {m.macro_f1:.3f} ({m.macro_f1_interval_text()}), loss {m.loss:.3f}"
     )
+
+
+def _cautions(evaluation: "Evaluation") -> list[str]:
+    """Return what must be known of the figures to trust them."""
+    lines = [f"AGAINST THE PROTOCOL: {breach}" for breach in evaluation.breaches]
+    if evaluation.chosen_on:
+        lines.append("the model's epoch was chosen on these faces, which flatters it a little")
+    if (unseen := evaluation.unseen) and unseen.seen:
+        lines.append(
+            f"without the {unseen.seen} faces that it learned from, pixel for pixel: "
+            f"accuracy {100 * unseen.accuracy:.2f} %, macro-F1 {unseen.macro_f1:.3f}"
+        )
+    return lines
 
 
 def _cost(evaluation: "Evaluation") -> str:

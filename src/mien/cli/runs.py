@@ -29,6 +29,12 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
 ]
+OverrideOption = Annotated[
+    bool,
+    typer.Option(
+        "--override-protocol", help="Go on where a figure would be worthless; reports tell."
+    ),
+]
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
 ]

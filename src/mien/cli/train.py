@@ -18,6 +18,7 @@ from mien.cli.runs import (
     INTERRUPTED,
     DataOption,
     DeviceOption,
+    OverrideOption,
     RecipeArgument,
     SetOption,
     command_to_go_on,
@@ -49,6 +50,7 @@ def train(
     resume: ResumeOption = False,
     set_: SetOption = None,
     device: DeviceOption = "auto",
+    override_protocol: OverrideOption = False,
 ) -> None:
     """Train a recipe; best and last checkpoints are kept every epoch.
 
@@ -60,7 +62,14 @@ def train(
             recipe, set_, data, device=device, votes=votes, own_classes=own_classes
         )
         folder = output or _run_folder(loaded.name, resume=resume)
-        _train(loaded, dataset, folder, resume=resume, device=device)
+        _train(
+            loaded,
+            dataset,
+            folder,
+            resume=resume,
+            device=device,
+            override_protocol=override_protocol,
+        )
 
 
 def fine_tune(
@@ -77,6 +86,7 @@ def fine_tune(
     resume: ResumeOption = False,
     set_: SetOption = None,
     device: DeviceOption = "auto",
+    override_protocol: OverrideOption = False,
 ) -> None:
     """Train the embedded model, or another, further on faces of your own.
 
@@ -91,11 +101,24 @@ def fine_tune(
             recipe, set_, data, device=device, own_classes=own_classes, start=start
         )
         folder = output or _run_folder(loaded.name, resume=resume)
-        _train(loaded, dataset, folder, resume=resume, device=device)
+        _train(
+            loaded,
+            dataset,
+            folder,
+            resume=resume,
+            device=device,
+            override_protocol=override_protocol,
+        )
 
 
 def _train(
-    recipe: "Recipe", dataset: "ExpressionDataset", folder: Path, *, resume: bool, device: str
+    recipe: "Recipe",
+    dataset: "ExpressionDataset",
+    folder: Path,
+    *,
+    resume: bool,
+    device: str,
+    override_protocol: bool,
 ) -> None:
     """Train with live progress; say where the run is, or after Ctrl-C how to go on."""
     from mien import training  # noqa: PLC0415
@@ -104,7 +127,13 @@ def _train(
     console.print(f"{recipe.name}: {recipe.title}\n{dataset}\n→ {folder}", soft_wrap=True)
     with _Display(console) as display:
         result = training.train(
-            recipe, dataset, folder, resume=resume, device=device, watch=display.show
+            recipe,
+            dataset,
+            folder,
+            resume=resume,
+            device=device,
+            override_protocol=override_protocol,
+            watch=display.show,
         )
     if result.interrupted:
         console.print(

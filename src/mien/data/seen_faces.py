@@ -53,7 +53,7 @@ class SeenFaces:
         if not self.count:
             return np.zeros(len(images), np.bool_)
         bits = np.unpackbits(self.bits).astype(np.bool_)
-        found: npt.NDArray[np.bool_] = bits[_positions(_digests(images), len(bits))].all(axis=1)
+        found: npt.NDArray[np.bool_] = np.all(bits[_positions(_digests(images), len(bits))], axis=1)
         return found
 
     def to_text(self) -> str:

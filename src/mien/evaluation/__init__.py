@@ -2,7 +2,8 @@
 
 from mien.evaluation.comparison import Comparison, compare
 from mien.evaluation.dynamics import TrainingDynamics, training_dynamics
-from mien.evaluation.evaluate import Evaluation, evaluate, read_evaluation
+from mien.evaluation.evaluate import evaluate
+from mien.evaluation.evaluation import Evaluation, read_evaluation
 from mien.evaluation.metrics import ClassificationMetrics, classification_metrics
 from mien.evaluation.predictor import Predictor, open_predictor
 

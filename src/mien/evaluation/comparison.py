@@ -1,5 +1,6 @@
 """Several evaluations side by side: read, checked to be comparable, the best found."""
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import CheckpointError, DataError
-from mien.evaluation.evaluate import (
-    Evaluation,
-    evaluation_file_name,
-    file_sha256,
-    read_evaluation,
-)
+from mien.evaluation.evaluate import file_sha256
+from mien.evaluation.evaluation import Evaluation, evaluation_file_name, read_evaluation
 from mien.evaluation.measures import Measure
+from mien.evaluation.significance import Difference, compare_readings
 from mien.metadata import model_file
 
 
@@ -65,10 +63,68 @@ class Comparison:
         written = [measure.text(evaluation) for evaluation in self.evaluations]
         return frozenset(i for i, text in enumerate(written) if text == best)
 
+    def seed_spreads(self) -> tuple["SeedSpread", ...]:
+        """Return the spread of each recipe that is here with more than one seed."""
+        groups: dict[tuple[str, str], list[Evaluation]] = {}
+        for evaluation in self.evaluations:
+            if evaluation.recipe_sha256 and evaluation.seed is not None:
+                key = (evaluation.recipe_sha256, evaluation.view)
+                groups.setdefault(key, []).append(evaluation)
+        return tuple(
+            SeedSpread(
+                recipe=group[0].recipe,
+                seeds=tuple(e.seed for e in group if e.seed is not None),
+                accuracies=tuple(e.metrics.accuracy for e in group),
+                macro_f1s=tuple(e.metrics.macro_f1 for e in group),
+            )
+            for group in groups.values()
+            if len({e.seed for e in group}) == len(group) > 1
+        )
+
+    def differences(self) -> tuple[Difference, ...] | None:
+        """Return how each but the first differs from the first; None where one keeps no readings.
+
+        Readings of every face are in evaluations of this version on.
+        """
+        labels = self.evaluations[0].labels
+        readings = [e.predictions for e in self.evaluations if e.predictions is not None]
+        if labels is None or len(readings) < len(self.evaluations):
+            return None
+        return compare_readings(labels, readings[0], readings[1:], classes=len(self.classes))
+
     def confusion_difference(self, index: int) -> npt.NDArray[np.float64]:
         """Return ``(C, C)`` confusion rates of one less the first's, in percentage points."""
         first, other = self.evaluations[0].metrics, self.evaluations[index].metrics
         return 100 * (other.confusion_rates() - first.confusion_rates())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedSpread:
+    """One recipe trained with several seeds: how far the seed alone moves its figures.
+
+    Attributes:
+        recipe: Its name.
+        seeds: Two or more.
+        accuracies: Of each, 0 to 1.
+        macro_f1s: Of each, 0 to 1.
+    """
+
+    recipe: str
+    seeds: tuple[int, ...]
+    accuracies: tuple[float, ...]
+    macro_f1s: tuple[float, ...]
+
+    def text(self) -> str:
+        """Return means and standard deviations as people read them."""
+        accuracy, macro_f1 = (
+            (statistics.mean(values), statistics.stdev(values))
+            for values in (self.accuracies, self.macro_f1s)
+        )
+        return (
+            f"{self.recipe} over seeds {', '.join(map(str, self.seeds))}: accuracy "
+            f"{100 * accuracy[0]:.2f} ± {100 * accuracy[1]:.2f} %, macro-F1 {macro_f1[0]:.3f} ± "
+            f"{macro_f1[1]:.3f} (mean ± standard deviation)"
+        )
 
 
 def compare(sources: Sequence[str | Path], split: str = "PublicTest") -> Comparison:

@@ -2,165 +2,33 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
-import mien
 from mien.analysis.classifier import softmax
-from mien.cache import atomic_write
-from mien.data.dataset import SPLITS, ExpressionDataset
-from mien.errors import CheckpointError, DataError
-from mien.evaluation.json_values import read_count, read_text
-from mien.evaluation.latency import Latency, measure_latency
-from mien.evaluation.metrics import ClassificationMetrics, classification_metrics
+from mien.data.dataset import ExpressionDataset
+from mien.data.protocol import refuse_breaches
+from mien.errors import DataError
+from mien.evaluation.evaluation import Evaluation, Member
+from mien.evaluation.latency import measure_latency
+from mien.evaluation.metrics import classification_metrics
 from mien.evaluation.predictor import (
     EnsemblePredictor,
     MirrorPredictor,
     Predictor,
     open_predictor,
 )
+from mien.evaluation.protocol import (
+    evaluation_breaches,
+    find_seen,
+    measure_unseen,
+    training_breaches,
+    was_chosen_on,
+)
 from mien.evaluation.training_facts import TrainingFacts, read_training_facts
 from mien.metadata import model_file
-
-#: Characters of what is wrong with a file; its own content may be in there.
-_LONGEST_REASON: Final = 120
-
-_Read = TypeVar("_Read")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """One model of those measured.
-
-    Attributes:
-        model: Name of the file or run.
-        model_sha256: Digest of the very file, since a run's best checkpoint may change.
-    """
-
-    model: str
-    model_sha256: str
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
-    """One model, or several as one, measured on one split.
-
-    Attributes:
-        members: The models; more than one are an ensemble.
-        split: The split's name.
-        fingerprint: sha256 of the data.
-        count: Images measured.
-        faces_sha256: Digest of the very faces measured and their labels, which a recipe that holds
-            faces out or merges classes makes others than the data's; None in an older version's.
-        metrics: The figures.
-        view: ``single``: each face as it is; ``flip``: averaged with its mirror image.
-        version: Version of the package that measured.
-        parameters: Numbers that were learned; None where not known.
-        multiply_adds: Multiply-adds for one face, views and members together; None if unknown.
-        file_bytes: Size of the files together; None where not known.
-        latency: Time a face; None where it was not measured.
-        training: How the model was trained; None where no single run tells.
-        probabilities: ``(N, C)`` float32 in the split's order; None in one read from a file.
-        faces: The split as the model saw it, its classes merged where the recipe merges; None in
-            one read from a file.
-    """
-
-    members: tuple[Member, ...]
-    split: str
-    fingerprint: str
-    count: int
-    metrics: ClassificationMetrics
-    faces_sha256: str | None = None
-    view: str = "single"
-    version: str = mien.__version__
-    parameters: int | None = None
-    multiply_adds: int | None = None
-    file_bytes: int | None = None
-    latency: Latency | None = None
-    training: TrainingFacts | None = None
-    probabilities: npt.NDArray[np.float32] | None = field(default=None, repr=False)
-    faces: ExpressionDataset | None = field(default=None, repr=False)
-
-    @property
-    def model(self) -> str:
-        """The model's name, or those of all members."""
-        return " + ".join(member.model for member in self.members)
-
-    @property
-    def model_sha256(self) -> str:
-        """Digest of the model's file; of an ensemble, the digest of its members' digests."""
-        if len(self.members) == 1:
-            return self.members[0].model_sha256
-        digests = "".join(member.model_sha256 for member in self.members)
-        return hashlib.sha256(digests.encode("ascii")).hexdigest()
-
-    @property
-    def file_name(self) -> str:
-        """The name that a run's folder keeps it under; see :func:`evaluation_file_name`."""
-        return evaluation_file_name(self.split, view=self.view)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the evaluation as plain JSON types."""
-        return {
-            "model": self.model,
-            "model_sha256": self.model_sha256,
-            "split": self.split,
-            "data": self.fingerprint,
-            "count": self.count,
-            "faces_sha256": self.faces_sha256,
-            "view": self.view,
-            "version": self.version,
-            **self.metrics.to_dict(),
-            "parameters": self.parameters,
-            "multiply_adds": self.multiply_adds,
-            "file_bytes": self.file_bytes,
-            "latency": self.latency.to_dict() if self.latency else None,
-            "members": [asdict(member) for member in self.members],
-            "training": self.training.to_dict() if self.training else None,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Evaluation":
-        """Read what :meth:`to_dict` wrote; what older versions did not write is None.
-
-        Raises:
-            KeyError: A figure is missing.
-            TypeError: A figure is of another kind.
-            ValueError: A figure is out of range, or figures contradict each other.
-        """
-        alone = [{"model": values["model"], "model_sha256": values["model_sha256"]}]
-        latency, training = values.get("latency"), values.get("training")
-        metrics, count = ClassificationMetrics.from_dict(values), read_count(values["count"], low=1)
-        if count != sum(metrics.support):
-            raise ValueError(f"{count} images, but {sum(metrics.support)} in its classes")
-        if values["split"] not in SPLITS:
-            raise ValueError("an unknown split")
-        return cls(
-            members=_read_members(values.get("members", alone)),
-            split=values["split"],
-            fingerprint=read_text(values["data"]),
-            count=count,
-            faces_sha256=_read_optional(values, "faces_sha256", read_text),
-            metrics=metrics,
-            view=read_text(values["view"]),
-            version=read_text(values["version"]),
-            parameters=_read_optional(values, "parameters", read_count),
-            multiply_adds=_read_optional(values, "multiply_adds", read_count),
-            file_bytes=_read_optional(values, "file_bytes", read_count),
-            latency=None if latency is None else Latency.from_dict(latency),
-            training=None if training is None else TrainingFacts.from_dict(training),
-        )
-
-    def write(self, path: Path) -> None:
-        """Write the evaluation as JSON."""
-        with atomic_write(path) as temporary:
-            text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
-            temporary.write_text(text + "\n", "utf-8")
 
 
 def evaluate(
@@ -169,6 +37,7 @@ def evaluate(
     split: str,
     *,
     tta: Literal["flip"] | None = None,
+    override_protocol: bool = False,
 ) -> Evaluation:
     """Measure a model, or several as an ensemble, on one split.
 
@@ -180,10 +49,13 @@ def evaluate(
         split: ``Training``, ``PublicTest`` or ``PrivateTest``.
         tta: Test-time augmentation: ``flip`` averages the probabilities of each face and of its
             mirror image, for twice the time.
+        override_protocol: Measure even where that is against the protocol, and tell.
 
     Raises:
         DataError: The split has no images, or its classes are not the model's, or the models of
             an ensemble differ in theirs, were trained to see other faces, or one is named twice.
+        ProtocolError: More than a quarter of the faces are ones that the model learned from, or
+            FER2013's splits are swapped.
         CheckpointError: The run or checkpoint cannot be used.
         ModelError: The ONNX file cannot be used.
         ValueError: There is no model, or no such augmentation.
@@ -194,14 +66,18 @@ def evaluate(
     _refuse_repeats(models)
     predictors = [open_predictor(one) for one in models]
     predictor = _combine(predictors, tta=tta)
-    part, digest = _part(predictors, dataset, split)
+    prepared = [_as_trained(each, dataset) for each in predictors]
+    part, digest = _same_part(prepared, split)
     classes = predictor.classes
     if not len(part):
         raise DataError(f"the data has no {split} images, only {', '.join(dataset.splits)}")
     if classes != part.classes:
         raise DataError(f"the model knows {', '.join(classes)}; the data {', '.join(part.classes)}")
+    seen = find_seen(predictors, prepared, part)
+    breaches = refuse_breaches(
+        evaluation_breaches(dataset, split, seen), override=override_protocol
+    )
     logits = predictor.logits(part.images)
-    run = Path(models[0])
     return Evaluation(
         members=tuple(
             Member(model=Path(one).resolve().name, model_sha256=file_sha256(model_file(one)))
@@ -212,47 +88,21 @@ def evaluate(
         count=len(part),
         faces_sha256=digest,
         metrics=classification_metrics(logits, part.labels, classes),
+        labels=part.labels,
+        predictions=logits.argmax(axis=1),
+        unseen=None if seen is None else measure_unseen(logits, part.labels, classes, seen),
+        chosen_on=was_chosen_on(predictors, dataset.fingerprint, split),
+        breaches=(*training_breaches(predictors), *breaches),
         view=tta or "single",
         parameters=predictor.parameters,
         multiply_adds=predictor.multiply_adds,
         file_bytes=predictor.file_bytes,
         latency=measure_latency(predictor, part.images),
-        training=read_training_facts(run) if len(models) == 1 and run.is_dir() else None,
+        training=_training_facts(models),
+        **_recipe_facts(predictors),
         probabilities=softmax(logits),
         faces=part,
     )
-
-
-def evaluation_file_name(split: str, *, view: str = "single") -> str:
-    """Return the name that a run's folder keeps an evaluation under.
-
-    ``evaluation-SPLIT.json`` is the plain figure that comparisons and exports read; other views
-    have their name in front and never take its place.
-    """
-    prefix = "" if view == "single" else f"{view}-"
-    return f"{prefix}evaluation-{split}.json"
-
-
-def read_evaluation(path: str | Path) -> Evaluation:
-    """Read an evaluation that :meth:`Evaluation.write` wrote, or an older version's.
-
-    Raises:
-        CheckpointError: It is missing, or not an evaluation.
-    """
-    path = Path(path)
-    try:
-        return Evaluation.from_dict(json.loads(path.read_text("utf-8")))
-    except OSError as error:
-        raise CheckpointError(f"{path}: no evaluation can be read: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: not an evaluation of mien: not JSON") from error
-    except RecursionError as error:
-        raise CheckpointError(f"{path}: not an evaluation of mien: nested too deeply") from error
-    except KeyError as error:
-        raise CheckpointError(f"{path}: not an evaluation of mien: no {error}") from error
-    except (AttributeError, OverflowError, TypeError, ValueError) as error:
-        reason = str(error).partition("\n")[0][:_LONGEST_REASON]
-        raise CheckpointError(f"{path}: not an evaluation of mien: {reason}") from error
 
 
 def file_sha256(file: Path) -> str:
@@ -268,21 +118,6 @@ def _combine(predictors: list[Predictor], *, tta: str | None) -> Predictor:
     return MirrorPredictor(predictor) if tta else predictor
 
 
-def _read_members(values: Any) -> tuple[Member, ...]:
-    if not isinstance(values, list) or not values:
-        raise ValueError("it names no models")
-    return tuple(
-        Member(model=read_text(each["model"]), model_sha256=read_text(each["model_sha256"]))
-        for each in values
-    )
-
-
-def _read_optional(
-    values: Mapping[str, Any], name: str, read: Callable[[Any], _Read]
-) -> _Read | None:
-    return None if values.get(name) is None else read(values[name])
-
-
 def _refuse_repeats(models: Sequence[str | Path]) -> None:
     files = [model_file(one).resolve() for one in models]
     for one, file in zip(models, files, strict=True):
@@ -290,23 +125,36 @@ def _refuse_repeats(models: Sequence[str | Path]) -> None:
             raise DataError(f"{one} is named more than once: an ensemble has each model once")
 
 
-def _part(
-    predictors: Sequence[Predictor], dataset: ExpressionDataset, split: str
-) -> tuple[ExpressionDataset, str]:
+def _same_part(prepared: Sequence[ExpressionDataset], split: str) -> tuple[ExpressionDataset, str]:
     """Return the split as the models' recipes prepare it, and the digest of its faces.
 
     Raises:
         DataError: They prepare different faces.
     """
-    part = _as_trained(predictors[0], dataset).split(split)
+    part = prepared[0].split(split)
     digest = _faces_sha256(part)
-    for other in predictors[1:]:
-        if _faces_sha256(_as_trained(other, dataset).split(split)) != digest:
+    for other in prepared[1:]:
+        if _faces_sha256(other.split(split)) != digest:
             raise DataError(
                 f"the models of an ensemble must be measured on the same faces: their recipes hold "
                 f"out or merge others of {split} (data.hold_out, data.classes, seed)"
             )
     return part, digest
+
+
+def _recipe_facts(predictors: Sequence[Predictor]) -> dict[str, Any]:
+    """Return which recipe the model is of, its seed apart, by :class:`Evaluation`'s names."""
+    recipe = dict(predictors[0].recipe)
+    if len(predictors) > 1 or "name" not in recipe:
+        return {}
+    seed = recipe.pop("seed", None)
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode("utf-8")).hexdigest()
+    return {"recipe": str(recipe["name"]), "recipe_sha256": digest, "seed": seed}
+
+
+def _training_facts(models: Sequence[str | Path]) -> TrainingFacts | None:
+    run = Path(models[0])
+    return read_training_facts(run) if len(models) == 1 and run.is_dir() else None
 
 
 def _faces_sha256(part: ExpressionDataset) -> str:

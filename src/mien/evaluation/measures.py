@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from mien.evaluation.evaluate import Evaluation
+from mien.evaluation.evaluation import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)

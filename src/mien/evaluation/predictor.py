@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.analysis.classifier import ExpressionClassifier, softmax
+from mien.data.seen_faces import SeenFaces
 from mien.errors import DataError
 from mien.metadata import CLASSICAL_FILE, model_file
 from mien.preprocess import FACE_SIZE, standardise
@@ -27,6 +28,8 @@ class Predictor(Protocol):
         file_bytes: Size of its file.
         threads: Processor threads it computes with.
         recipe: The recipe it was trained by, as plain types; empty where not known.
+        data: What it was trained and chosen on, as plain types; empty where not known.
+        seen: The faces that it learned from.
     """
 
     @property
@@ -46,6 +49,12 @@ class Predictor(Protocol):
 
     @property
     def recipe(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+    @property
+    def data(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+    @property
+    def seen(self) -> SeenFaces | None: ...  # noqa: D102
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
@@ -84,6 +93,8 @@ class CheckpointPredictor:
         self.file_bytes = file.stat().st_size
         self.threads: int = torch.get_num_threads()
         self.recipe: Mapping[str, Any] = checkpoint.recipe.to_dict()
+        self.data: Mapping[str, Any] = {**checkpoint.data, "breaches": checkpoint.breaches}
+        self.seen = checkpoint.seen
         self._network = network.to(memory_format=torch.channels_last)
         self._standard = {"mean": checkpoint.mean, "std": checkpoint.std}
 
@@ -112,7 +123,10 @@ class OnnxPredictor:
         self.classes = self._classifier.classes
         self.parameters, self.multiply_adds = count_operations(file)
         self.file_bytes = file.stat().st_size
-        self.recipe: Mapping[str, Any] = self._classifier.metadata.recipe
+        metadata = self._classifier.metadata
+        self.recipe: Mapping[str, Any] = metadata.recipe
+        self.data: Mapping[str, Any] = metadata.data
+        self.seen = SeenFaces.from_text(metadata.seen) if metadata.seen else None
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, up to a constant each."""
@@ -123,15 +137,18 @@ class ClassicalPredictor:
     """A classical baseline, run by scikit-learn."""
 
     def __init__(self, file: Path) -> None:
-        from mien.training.classical import load_classical  # noqa: PLC0415 - brings torch
+        from mien.training.classical import load_classical, read_card  # noqa: PLC0415 - brings torch
 
         model, recipe = load_classical(file)
+        card = read_card(file)
         self.classes = model.classes
         self.parameters = model.parameters
         self.multiply_adds = None
         self.file_bytes = file.stat().st_size
         self.threads = _cores()
         self.recipe: Mapping[str, Any] = recipe.to_dict()
+        self.data: Mapping[str, Any] = {**card["data"], "breaches": card.get("breaches", ())}
+        self.seen = SeenFaces.from_text(card["seen"]) if "seen" in card else None
         self._model = model
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -153,6 +170,8 @@ class MirrorPredictor:
         self.file_bytes = predictor.file_bytes
         self.threads = predictor.threads
         self.recipe = predictor.recipe
+        self.data = predictor.data
+        self.seen = predictor.seen
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logarithms of the mean probabilities."""
@@ -184,6 +203,8 @@ class EnsemblePredictor:
         self.file_bytes = _sum([p.file_bytes for p in self._predictors])
         self.threads = max(p.threads for p in self._predictors)
         self.recipe = self._predictors[0].recipe
+        self.data = self._predictors[0].data
+        self.seen = self._predictors[0].seen
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logarithms of the mean probabilities."""

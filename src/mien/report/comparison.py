@@ -57,11 +57,13 @@ def write_comparison_page(path: str | Path, comparison: Comparison) -> None:
             if (chart := _cost_chart(comparison, measure))
         ],
         differences=_differences(comparison),
+        verdicts_of_chance=_verdicts_of_chance(comparison),
+        seed_spreads=[spread.text() for spread in comparison.seed_spreads()],
     )
 
 
 def _rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return a row a figure with a cell a model; accuracy's is followed by its interval."""
+    """Return a row a figure with a cell a model; some are followed by their interval."""
     rows = [
         {
             "name": measure.name,
@@ -73,11 +75,13 @@ def _rows(comparison: Comparison) -> list[dict[str, Any]]:
         for measure in MEASURES
     ]
     intervals = [e.metrics.interval_text() for e in comparison.evaluations]
-    interval_row = {
-        "name": "accuracy, 95 % interval",
-        "cells": [{"text": text, "best": False} for text in intervals],
-    }
-    rows.insert(MEASURES.index(ACCURACY) + 1, interval_row)
+    f1_intervals = [e.metrics.macro_f1_interval_text() for e in comparison.evaluations]
+    for measure, texts in ((MACRO_F1, f1_intervals), (ACCURACY, intervals)):
+        row = {
+            "name": f"{measure.name}, 95 % interval",
+            "cells": [{"text": text, "best": False} for text in texts],
+        }
+        rows.insert(MEASURES.index(measure) + 1, row)
     return rows
 
 
@@ -148,6 +152,16 @@ def _differences(comparison: Comparison) -> list[dict[str, Any]]:
             "changes": _largest_changes(comparison, i),
         }
         for i in range(1, len(comparison.names))
+    ]
+
+
+def _verdicts_of_chance(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return for each but the first what of its difference from the first is noise."""
+    return [
+        {"name": name, "difference": difference, "text": difference.verdict()}
+        for name, difference in zip(
+            comparison.names[1:], comparison.differences() or (), strict=False
+        )
     ]
 
 

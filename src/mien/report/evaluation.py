@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data.dataset import ExpressionDataset
-from mien.evaluation.evaluate import Evaluation
+from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.measures import MEASURES
 from mien.evaluation.samples import Sample, surest_samples
 from mien.report.model_charts import confusion_chart, curves_chart, model_colours

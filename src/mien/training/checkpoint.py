@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mien.data.seen_faces import SeenFaces
 from mien.errors import CheckpointError, RecipeError
 from mien.metadata import BEST, model_file
 from mien.models import ClassicalConfig, build_model
@@ -30,6 +31,8 @@ class Checkpoint:
         mean: Mean of the training pixels, 0 to 1.
         std: Standard deviation of the training pixels, 0 to 1.
         data: What it was trained and chosen on.
+        seen: The faces that it learned from; None in an older version's.
+        breaches: What was done against the protocol, on demand.
         epoch: Epochs finished.
         weights: The network's weights (the averaged ones where the recipe averages).
     """
@@ -42,6 +45,8 @@ class Checkpoint:
     data: dict[str, Any]
     epoch: int
     weights: dict[str, Tensor]
+    seen: SeenFaces | None = None
+    breaches: tuple[str, ...] = ()
 
     def build_network(self) -> nn.Module:
         """Return the trained network in evaluation mode, on the CPU.
@@ -59,14 +64,6 @@ class Checkpoint:
             reason = str(error).splitlines()[0]
             raise CheckpointError(f"{self.path}: the weights do not fit: {reason}") from error
         return network.eval()
-
-
-def card_json(
-    recipe: Recipe, *, classes: tuple[str, ...], mean: float, std: float, data: dict[str, Any]
-) -> str:
-    """Return the JSON metadata that a checkpoint carries beside its weights."""
-    facts = {"recipe": recipe.to_dict(), "classes": classes, "mean": mean, "std": std, "data": data}
-    return json.dumps(facts)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -95,6 +92,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             data=facts["data"],
             epoch=int(content["epoch"]) + 1,
             weights=weights,
+            seen=SeenFaces.from_text(facts["seen"]) if "seen" in facts else None,
+            breaches=tuple(str(breach) for breach in facts.get("breaches", ())),
         )
     except (AttributeError, KeyError, TypeError, ValueError, RecipeError) as error:
         raise CheckpointError(f"{path}: not a checkpoint of mien: {error!r}") from error

@@ -28,12 +28,15 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
 from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
+from mien.data.protocol import refuse_breaches
+from mien.data.seen_faces import SeenFaces
 from mien.errors import CheckpointError, RecipeError
 from mien.metadata import CLASSICAL_FILE
 from mien.models import ClassicalConfig, ClassicalModel
 from mien.preprocess import FACE_SIZE
 from mien.training.callbacks import Progress
 from mien.training.history import History
+from mien.training.protocol import training_breaches
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import recipe_from_dict
 from mien.training.run import (
@@ -94,6 +97,7 @@ def train_classical(
     folder: str | Path,
     *,
     resume: bool = False,
+    override_protocol: bool = False,
     watch: Callable[[Progress], None] | None = None,
 ) -> RunResult:
     """Fit a classical baseline on a data set and keep everything in a folder.
@@ -103,22 +107,34 @@ def train_classical(
         dataset: Holds the recipe's training and validation splits.
         folder: Where the run goes; made if it is not there.
         resume: Return the result of the run in ``folder``; there is no unfinished one.
+        override_protocol: As for :func:`mien.training.train`.
         watch: Called at the start and at the end.
 
     Raises:
         CheckpointError: ``folder`` holds a run and ``resume`` is off, or the other way round, or
             the run there is of another recipe or other data.
         DataError: A split of the recipe has no images, or there is nothing to learn from them.
+        ProtocolError: As for :func:`mien.training.train`.
         RecipeError: The recipe asks for more than the training faces have.
     """
     folder = Path(folder)
     training, validation = learning_splits(recipe, dataset)
     data = describe_data(recipe, training, validation)
-    card = {"recipe": recipe.to_dict(), "classes": list(training.classes), "data": data}
+    seen = SeenFaces.of(training.images)
+    breaches = refuse_breaches(
+        training_breaches(recipe, dataset, seen, validation), override=override_protocol
+    )
+    card = {
+        "recipe": recipe.to_dict(),
+        "classes": list(training.classes),
+        "data": data,
+        "seen": seen.to_text(),
+        "breaches": breaches,
+    }
     if resume:
         if not (folder / CLASSICAL_FILE).is_file():
             raise CheckpointError(f"{folder}: nothing to resume, there is no {CLASSICAL_FILE}")
-        check_same_run(folder, _read_card(folder / CLASSICAL_FILE), card)
+        check_same_run(folder, read_card(folder / CLASSICAL_FILE), card)
         return run_result(folder, History(folder, keep=True), interrupted=False)
     refuse_run(folder)
     write_recipe(folder, recipe)
@@ -128,9 +144,10 @@ def train_classical(
     except KeyboardInterrupt:  # nothing was written yet that a run could go on from
         return run_result(folder, history, interrupted=True)
     result = run_result(folder, history, interrupted=False)
-    facts = {"device": "cpu", "precision": None, "parameters": model.parameters}
+    facts: dict[str, Any] = {"device": "cpu", "precision": None, "parameters": model.parameters}
     versions = {name: version(name) for name in ("scikit-learn", "scikit-image", "skops")}
-    write_summary(folder, result, history, {**facts, "multiply_adds": None, "data": data}, versions)
+    facts |= {"multiply_adds": None, "data": data, "breaches": breaches}
+    write_summary(folder, result, history, facts, versions)
     save_classical(model, folder / CLASSICAL_FILE, card)  # last: what has it is a finished run
     return result
 
@@ -141,7 +158,7 @@ def save_classical(model: ClassicalModel, path: Path, card: Mapping[str, Any]) -
     Args:
         model: The baseline.
         path: Where the file goes.
-        card: ``recipe``, ``classes`` and ``data``, as plain JSON types.
+        card: ``recipe``, ``classes``, ``data``, ``seen`` and ``breaches``, as plain JSON types.
     """
     import skops.io  # noqa: PLC0415 - slow to import
 
@@ -164,7 +181,7 @@ def load_classical(path: str | Path) -> tuple[ClassicalModel, Recipe]:
     path = Path(path)
     if path.is_dir():
         path = path / CLASSICAL_FILE
-    card = _read_card(path)
+    card = read_card(path)
     _refuse_strangers(path)
     try:
         recipe = recipe_from_dict(card["recipe"])
@@ -223,8 +240,12 @@ def _figures(stage: str, model: ClassicalModel, faces: ExpressionDataset) -> dic
     return {f"{stage}_loss": loss.item(), f"{stage}_accuracy": accuracy}
 
 
-def _read_card(path: Path) -> dict[str, Any]:
-    """Return the metadata in a model's file."""
+def read_card(path: Path) -> dict[str, Any]:
+    """Return the metadata in a model's file.
+
+    Raises:
+        CheckpointError: It is missing, damaged, or not mien's.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such model; a run of a baseline holds {CLASSICAL_FILE}")
     card = _read_json(path, _CARD)

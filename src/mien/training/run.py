@@ -36,16 +36,19 @@ from torch import nn
 import mien
 from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
+from mien.data.protocol import refuse_breaches
+from mien.data.seen_faces import SeenFaces
 from mien.errors import CheckpointError, RecipeError
 from mien.metadata import BEST, CLASSICAL_FILE
 from mien.models import ClassicalConfig, count_multiply_adds, count_parameters
 from mien.preprocess import FACE_SIZE
 from mien.training.callbacks import AtomicCheckpointIO, Progress, Watcher, keep_checkpoint
-from mien.training.checkpoint import LAST, card_json, read_checkpoint
+from mien.training.checkpoint import LAST, read_checkpoint
 from mien.training.history import History
 from mien.training.initial import build_network, load_start, resumed_start
 from mien.training.losses import build_loss
 from mien.training.module import ExpressionModule, TrainingData
+from mien.training.protocol import training_breaches
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import recipe_from_dict
 from mien.training.splits import describe_data, learning_splits
@@ -77,6 +80,7 @@ def train(
     *,
     resume: bool = False,
     device: str = "auto",
+    override_protocol: bool = False,
     watch: Callable[[Progress], None] | None = None,
 ) -> RunResult:
     """Train a recipe on a data set and keep everything in a folder.
@@ -88,12 +92,16 @@ def train(
         resume: Continue the run in ``folder`` to the same result as if it had never stopped; to
             the same weights on a CPU with the same number of threads.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``; a classical baseline is fitted on the CPU.
+        override_protocol: Train even where that is against the protocol, and tell wherever the
+            run is measured.
         watch: Called after every step and every epoch.
 
     Raises:
         CheckpointError: ``folder`` holds a run and ``resume`` is off, or the other way round, or
             the run there is of another recipe or other data.
         DataError: The recipe's splits cannot be made from the data.
+        ProtocolError: It learns from or chooses on the test split, chooses on faces that it learns
+            from, or FER2013's splits are swapped.
         ValueError: There is no such device.
     """
     import matplotlib  # noqa: F401, PLC0415 - missing, it must not stop the run at its end
@@ -103,21 +111,40 @@ def train(
     if isinstance(recipe.model, ClassicalConfig):
         from mien.training.classical import train_classical  # noqa: PLC0415 - it imports this
 
-        return train_classical(recipe, dataset, folder, resume=resume, watch=watch)
+        return train_classical(
+            recipe,
+            dataset,
+            folder,
+            resume=resume,
+            override_protocol=override_protocol,
+            watch=watch,
+        )
     training, validation = learning_splits(recipe, dataset)
+    seen = SeenFaces.of(training.images)
+    breaches = refuse_breaches(
+        training_breaches(recipe, dataset, seen, validation), override=override_protocol
+    )
     data = describe_data(recipe, training, validation)
     before = _check_folder(folder, recipe, training.classes, data, resume=resume)
     start = load_start(recipe, training) if before is None else resumed_start(before)
     network = build_network(recipe, training, start)
     mean, std = start.mean, start.std
-    card = card_json(recipe, classes=training.classes, mean=mean, std=std, data=data)
+    card = {
+        "recipe": recipe.to_dict(),
+        "classes": training.classes,
+        "mean": mean,
+        "std": std,
+        "data": data,
+        "seen": seen.to_text(),
+        "breaches": breaches,
+    }
     write_recipe(folder, recipe)
 
     history = History(folder, keep=resume)
     watcher = Watcher(recipe, history, watch)
     batches = TrainingData(recipe, training, validation, mean=mean, std=std)
     loss = build_loss(recipe, torch.from_numpy(training.labels), len(training.classes))
-    module = ExpressionModule(network, recipe, loss, card_json=card)
+    module = ExpressionModule(network, recipe, loss, card_json=json.dumps(card))
     with _quiet():
         trainer = _trainer(recipe, folder, device=on_device, watcher=watcher)
         interrupted = False
@@ -125,7 +152,7 @@ def train(
             interrupted = _fit(trainer, module, batches, folder / LAST if resume else None)
     result = run_result(folder, history, interrupted=interrupted)
     hardware = {"device": _device_name(on_device), "precision": trainer.precision}
-    facts = {**hardware, **_size(network), "data": data}
+    facts = {**hardware, **_size(network), "data": data, "breaches": breaches}
     versions = {"torch": torch.__version__, "lightning": lightning.__version__}
     write_summary(folder, result, history, facts, versions)
     history.draw()

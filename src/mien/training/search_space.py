@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mien.data.dataset import SPLITS
 from mien.errors import RecipeError
+from mien.training.protocol import test_split_breach
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import override_recipe
 
@@ -113,11 +113,8 @@ def refuse_test_split(recipe: Recipe) -> None:
     Raises:
         RecipeError: The recipe trains or validates on it.
     """
-    if SPLITS[-1] in (recipe.data.train, recipe.data.validation):
-        raise RecipeError(
-            f"{SPLITS[-1]} is the test split: what is chosen on it cannot be measured on it; "
-            f"choose on {SPLITS[1]} (data.validation)"
-        )
+    for breach in test_split_breach(recipe):
+        raise RecipeError(breach)
 
 
 def _keys(specs: Sequence[str], recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,61 @@
+"""The protocol: learn from Training, choose on PublicTest, report PrivateTest once."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.fer2013 import FER2013_COUNTS
+from mien.errors import ProtocolError
+from mien.expressions import EXPRESSIONS
+
+#: More of a split than this learned from, and its figure measures memory. Of FER2013's PublicTest
+#: 7.8 % are copies of Training faces.
+MOST_SEEN: Final = 0.25
+
+
+def refuse_breaches(breaches: Sequence[str], *, override: bool) -> tuple[str, ...]:
+    """Return what is done against the protocol, where that is wanted.
+
+    Args:
+        breaches: What is wrong, a clause each.
+        override: Whether to go on all the same.
+
+    Raises:
+        ProtocolError: Something is wrong, and not wanted.
+    """
+    if breaches and not override:
+        raise ProtocolError(
+            f"refused: {'; '.join(breaches)} (--override-protocol goes on, and reports say so)"
+        )
+    return tuple(breaches)
+
+
+def swapped_splits(dataset: ExpressionDataset) -> list[str]:
+    """Return which splits are another of FER2013's by the published numbers of their classes."""
+    if dataset.classes != EXPRESSIONS:
+        return []
+    found = {split: tuple(counts.values()) for split, counts in dataset.split_counts().items()}
+    return [
+        f"the faces called {split} are FER2013's {published}, by their numbers in each class"
+        for split in SPLITS
+        for published, counts in FER2013_COUNTS.items()
+        if published != split and found[split] == counts
+    ]
+
+
+def seen_breach(seen: npt.NDArray[np.bool_], split: str) -> list[str]:
+    """Return what is wrong with measuring on faces that were learned from.
+
+    Args:
+        seen: ``(N,)`` which of a split's faces were learned from.
+        split: Its name.
+    """
+    if not len(seen) or seen.mean() <= MOST_SEEN:
+        return []
+    return [
+        f"{int(seen.sum()):,} of the {len(seen):,} {split} faces were learned from, so their "
+        f"figure tells what the model remembers"
+    ]

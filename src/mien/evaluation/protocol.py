@@ -1,0 +1,127 @@
+"""What a measurement may be made on: see :mod:`mien.data.protocol`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.protocol import seen_breach, swapped_splits
+from mien.data.seen_faces import SeenFaces
+from mien.evaluation.json_values import read_count, read_number
+from mien.evaluation.metrics import classification_metrics
+from mien.evaluation.predictor import Predictor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unseen:
+    """A split without the faces that the model has learned from, pixel for pixel.
+
+    Attributes:
+        seen: Faces left out.
+        count: Faces left.
+        accuracy: Share of these that are read right, 0 to 1; 0 where none is left.
+        macro_f1: Mean F1 over the classes that have any of them.
+    """
+
+    seen: int
+    count: int
+    accuracy: float
+    macro_f1: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Unseen":
+        """Read what :meth:`to_dict` wrote."""
+        return cls(
+            seen=read_count(values["seen"]),
+            count=read_count(values["count"]),
+            accuracy=read_number(values["accuracy"], low=0, high=1),
+            macro_f1=read_number(values["macro_f1"], low=0, high=1),
+        )
+
+
+def find_seen(
+    predictors: Sequence[Predictor],
+    prepared: Sequence[ExpressionDataset],
+    part: ExpressionDataset,
+) -> npt.NDArray[np.bool_] | None:
+    """Return ``(N,)`` which faces any of the models has learned from; None where none tells.
+
+    A model of an older version does not know its faces; if it was trained on this very data, they
+    are those of its training split.
+
+    Args:
+        predictors: The models.
+        prepared: The data set as each one's recipe prepares it.
+        part: The N faces.
+    """
+    filters = []
+    for predictor, dataset in zip(predictors, prepared, strict=True):
+        trained_on = predictor.data.get("train")
+        if predictor.seen is not None:
+            filters.append(predictor.seen)
+        elif predictor.data.get("fingerprint") == part.fingerprint and trained_on in SPLITS:
+            filters.append(SeenFaces.of(dataset.split(trained_on).images))
+    if not filters:
+        return None
+    found: npt.NDArray[np.bool_] = np.any([each.contains(part.images) for each in filters], axis=0)
+    return found
+
+
+def evaluation_breaches(
+    dataset: ExpressionDataset, split: str, seen: npt.NDArray[np.bool_] | None
+) -> list[str]:
+    """Return what a measurement would do against the protocol, a clause each.
+
+    Args:
+        dataset: The data set, as it was read.
+        split: What is measured on.
+        seen: ``(N,)`` which of its faces were learned from; None where that is not known.
+    """
+    return [*swapped_splits(dataset), *([] if seen is None else seen_breach(seen, split))]
+
+
+def training_breaches(predictors: Sequence[Predictor]) -> list[str]:
+    """Return what the models' trainings did against the protocol, on demand."""
+    found = [str(each) for predictor in predictors for each in predictor.data.get("breaches", ())]
+    return [f"in training: {breach}" for breach in dict.fromkeys(found)]
+
+
+def was_chosen_on(predictors: Sequence[Predictor], fingerprint: str, split: str) -> bool:
+    """Return whether an epoch or a setting of any of the models was chosen on these very faces."""
+    return any(
+        predictor.data.get("validation") == split
+        and predictor.data.get("fingerprint") == fingerprint
+        for predictor in predictors
+    )
+
+
+def measure_unseen(
+    logits: npt.NDArray[np.floating[Any]],
+    labels: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
+    seen: npt.NDArray[np.bool_],
+) -> Unseen:
+    """Return the figures of the faces that were not learned from.
+
+    Args:
+        logits: ``(N, C)``.
+        labels: ``(N,)`` class indices.
+        classes: The C names.
+        seen: ``(N,)`` which faces were learned from.
+    """
+    if seen.all():
+        return Unseen(seen=len(seen), count=0, accuracy=0.0, macro_f1=0.0)
+    metrics = classification_metrics(logits[~seen], labels[~seen], classes)
+    return Unseen(
+        seen=int(seen.sum()),
+        count=int((~seen).sum()),
+        accuracy=metrics.accuracy,
+        macro_f1=metrics.macro_f1,
+    )

@@ -1,0 +1,35 @@
+"""What a training may choose on: see :mod:`mien.data.protocol`."""
+
+from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.protocol import seen_breach, swapped_splits
+from mien.data.seen_faces import SeenFaces
+from mien.training.recipe import Recipe
+
+
+def training_breaches(
+    recipe: Recipe, dataset: ExpressionDataset, seen: SeenFaces, validation: ExpressionDataset
+) -> list[str]:
+    """Return what a training would do against the protocol, a clause each.
+
+    Args:
+        recipe: What is trained.
+        dataset: The data set, as it was read.
+        seen: The faces that are learned from.
+        validation: The faces that the epoch is chosen on.
+    """
+    return [
+        *swapped_splits(dataset),
+        *test_split_breach(recipe),
+        *seen_breach(seen.contains(validation.images), recipe.data.validation),
+    ]
+
+
+def test_split_breach(recipe: Recipe) -> list[str]:
+    """Return what is wrong where a recipe learns from, or chooses on, the test split."""
+    test = SPLITS[-1]
+    if test not in (recipe.data.train, recipe.data.validation):
+        return []
+    return [
+        f"{test} is the test split: what is chosen on it, or learned from it, cannot be measured "
+        f"on it; choose on {SPLITS[1]} (data.validation)"
+    ]

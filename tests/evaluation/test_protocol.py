@@ -1,0 +1,89 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.errors import ProtocolError
+from mien.evaluation import evaluate, read_evaluation
+from mien.export import export
+from mien.training import Recipe, train
+
+
+def strangers(faces: ExpressionDataset) -> ExpressionDataset:
+    """The same faces as somebody else's data set, all in the split that is measured."""
+    codes = np.full(len(faces), SPLITS.index("PublicTest"), np.uint8)
+    return replace(faces, split_codes=codes, fingerprint="another")
+
+
+def test_measuring_what_was_learned_is_refused(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    exported = export(trained, tmp_path / "tiny.onnx").path
+    for model in (trained, exported):
+        with pytest.raises(ProtocolError, match="Training faces were learned from"):
+            evaluate(model, faces, "Training")
+        with pytest.raises(ProtocolError, match="PublicTest faces were learned from"):
+            evaluate(model, strangers(faces.split("Training")), "PublicTest")
+
+
+def test_overridden_it_is_told_in_every_figure(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    evaluation = evaluate(trained, faces, "Training", override_protocol=True)
+    evaluation.write(tmp_path / "out.json")
+
+    (breach,) = read_evaluation(tmp_path / "out.json").breaches
+    assert "Training faces were learned from" in breach
+    assert evaluation.unseen is not None
+    assert evaluation.unseen.count == 0
+
+
+def test_copies_are_left_out_of_a_second_figure(trained: Path, faces: ExpressionDataset) -> None:
+    part, training = faces.split("PublicTest"), faces.split("Training")
+    copies = training.take(range(len(part) // 5))
+    both = replace(
+        part,
+        images=np.concatenate([part.images, copies.images]),
+        labels=np.concatenate([part.labels, copies.labels]),
+        split_codes=np.full(len(part) + len(copies), SPLITS.index("PublicTest"), np.uint8),
+        names=np.concatenate([part.names, copies.names]),
+    )
+    evaluation = evaluate(trained, both, "PublicTest")
+    alone = evaluate(trained, part, "PublicTest")
+
+    assert evaluation.breaches == ()
+    assert evaluation.unseen is not None
+    assert evaluation.unseen.seen == len(copies)
+    assert evaluation.unseen.accuracy == alone.metrics.accuracy
+    assert evaluation.unseen.macro_f1 == alone.metrics.macro_f1
+
+
+def test_a_file_of_an_older_version_is_known_by_its_data(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    path = export(trained, tmp_path / "old.onnx").path
+    model = onnx.load(path)
+    (seen,) = (each for each in model.metadata_props if each.key == "mien.seen")
+    model.metadata_props.remove(seen)
+    onnx.save(model, path)
+
+    with pytest.raises(ProtocolError, match="Training faces were learned from"):
+        evaluate(path, faces, "Training")
+    assert evaluate(path, replace(faces, fingerprint="another"), "Training").unseen is None
+
+
+def test_being_chosen_on_these_faces_is_told(
+    trained: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    assert evaluate(trained, faces, "PublicTest").chosen_on
+    assert not evaluate(trained, faces, "PrivateTest").chosen_on
+
+    recipe = make_recipe(epochs=1, data={"validation": "PrivateTest"})
+    train(recipe, faces, tmp_path, device="cpu", override_protocol=True)
+    evaluation = evaluate(tmp_path, faces, "PrivateTest")
+    assert evaluation.chosen_on
+    assert evaluation.breaches[0].startswith("in training: PrivateTest is the test split")
