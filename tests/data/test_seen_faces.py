@@ -13,7 +13,7 @@ def test_every_face_put_in_is_found_and_few_others(images: np.ndarray) -> None:
     seen = SeenFaces.of(images[:1000])
     assert seen.count == 1000
     assert seen.contains(images[:1000]).all()
-    assert seen.contains(images[1000:]).mean() < 0.004  # one in a thousand is expected
+    assert seen.contains(images[1000:]).sum() <= 1  # one in a hundred thousand is expected
 
 
 def test_copies_count_once_and_a_changed_pixel_is_another_face(images: np.ndarray) -> None:
@@ -21,13 +21,13 @@ def test_copies_count_once_and_a_changed_pixel_is_another_face(images: np.ndarra
     assert seen.count == 50
     changed = images[:50].copy()
     changed[:, 0, 0] += 1
-    assert seen.contains(changed).sum() <= 1
+    assert not seen.contains(changed).any()
 
 
 def test_it_travels_as_text(images: np.ndarray) -> None:
     seen = SeenFaces.of(images[:1000])
     text = seen.to_text()
-    assert len(text) < 2500
+    assert len(text) < 4100
     again = SeenFaces.from_text(text)
     assert again.count == seen.count
     np.testing.assert_array_equal(again.bits, seen.bits)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 #: Share of faces never learned from that are taken for learned ones all the same.
-FALSE_POSITIVES: Final = 0.001
+FALSE_POSITIVES: Final = 1e-5
 
 _HASHES: Final = round(-math.log2(FALSE_POSITIVES))
 _BITS_A_FACE: Final = -math.log(FALSE_POSITIVES) / math.log(2) ** 2
@@ -26,7 +26,7 @@ _MOST_BITS: Final = 1 << 30
 class SeenFaces:
     """A Bloom filter over the exact pixels of faces: no face can be got back out of it.
 
-    A face that was put in is always found; of others one in a thousand is. A mirrored, resized or
+    A face that was put in is always found; of others one in a hundred thousand is. A mirrored, resized or
     re-encoded copy has other pixels and is not found.
 
     Source: Bloom 1970, https://doi.org/10.1145/362686.362692
@@ -57,7 +57,7 @@ class SeenFaces:
         return found
 
     def to_text(self) -> str:
-        """Return the filter as text; two kilobytes and a third a thousand faces."""
+        """Return the filter as text; four kilobytes a thousand faces."""
         header = _HEADER.pack(self.count, 8 * len(self.bits))
         return base64.b64encode(header + self.bits.tobytes()).decode("ascii")
 
