@@ -180,7 +180,9 @@ def _lower_resolution(images: _Faces, side: float, _: _Generators) -> _Faces:
 
 def _wear_sunglasses(images: _Faces, radius: float, _: _Generators) -> _Faces:
     canvas, pen = _canvas()
-    eyes = [np.array(xy) * FACE_SIZE for xy in (FER2013_CROP.left_eye_xy, FER2013_CROP.right_eye_xy)]
+    eyes = [
+        np.array(xy) * FACE_SIZE for xy in (FER2013_CROP.left_eye_xy, FER2013_CROP.right_eye_xy)
+    ]
     for x, y in eyes:
         box = (x - radius, y - 0.8 * radius, x + radius, y + 0.8 * radius)
         pen.ellipse([_OVERSAMPLING * edge for edge in box], fill=255)

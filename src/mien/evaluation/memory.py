@@ -70,8 +70,10 @@ def measure_memory(model: str | Path, *, threads: int = 1) -> PeakMemory | None:
     except OSError:
         return None
     file = model_file(model)
-    imports_mb, model_mb = (_peak_of_child(file, threads, opened) for opened in (False, True))
-    return PeakMemory(imports_mb=imports_mb, model_mb=model_mb)
+    return PeakMemory(
+        imports_mb=_peak_of_child(file, threads=threads, opened=False),
+        model_mb=_peak_of_child(file, threads=threads, opened=True),
+    )
 
 
 def hold(file: str, *, threads: int, opened: bool) -> float:
@@ -100,7 +102,7 @@ def hold(file: str, *, threads: int, opened: bool) -> float:
     return peak_memory_mb()
 
 
-def _peak_of_child(file: Path, threads: int, opened: bool) -> float:  # noqa: FBT001
+def _peak_of_child(file: Path, *, threads: int, opened: bool) -> float:
     command = [sys.executable, "-c", _CHILD, str(file), str(threads), "y" if opened else "n"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

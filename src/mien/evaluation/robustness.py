@@ -5,7 +5,7 @@
 """
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from mien.data.dataset import ExpressionDataset
 from mien.errors import DataError
-from mien.evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+from mien.evaluation.corruptions import CORRUPTIONS, STRENGTHS, Corruption, corrupt
 from mien.evaluation.json_values import read_count, read_number, read_text
-from mien.evaluation.metrics import classification_metrics
+from mien.evaluation.metrics import ClassificationMetrics, classification_metrics
 from mien.evaluation.predictor import Predictor
 
 #: Faces damaged and shown at once; bounds the memory that a large split takes.
@@ -211,25 +211,23 @@ def measure_robustness(
         )
     tell = watch or (lambda _done, _total: None)
     passes = 1 + len(CORRUPTIONS) * len(STRENGTHS)
-    clean_accuracy, clean_macro_f1 = _measure(predictor, part, lambda faces: faces)
+    clean = _measure(predictor, part)
     tell(1, passes)
-    measured = {}
-    for name, corruption in CORRUPTIONS.items():
-        pairs = []
+    damaged = []
+    for name in CORRUPTIONS:
         for strength in STRENGTHS:
             damage = partial(corrupt, name=name, strength=strength, seed=seed)
-            pairs.append(_measure(predictor, part, damage))
-            tell(1 + len(measured) * len(STRENGTHS) + len(pairs), passes)
-        accuracies, macro_f1s = zip(*pairs, strict=True)
-        measured[name] = CorruptionFigures(
-            levels=tuple(map(float, corruption.levels)), accuracies=accuracies, macro_f1s=macro_f1s
-        )
+            damaged.append(_measure(predictor, part, damage))
+            tell(1 + len(damaged), passes)
     return Robustness(
         count=len(part),
         seed=seed,
-        clean_accuracy=clean_accuracy,
-        clean_macro_f1=clean_macro_f1,
-        corruptions=measured,
+        clean_accuracy=clean.accuracy,
+        clean_macro_f1=clean.macro_f1,
+        corruptions={
+            name: _sum_up(corruption, damaged[i * len(STRENGTHS) : (i + 1) * len(STRENGTHS)])
+            for i, (name, corruption) in enumerate(CORRUPTIONS.items())
+        },
     )
 
 
@@ -241,12 +239,20 @@ def corruption_title(name: str) -> str:
 def _measure(
     predictor: Predictor,
     part: ExpressionDataset,
-    damage: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]],
-) -> tuple[float, float]:
-    """Return accuracy and macro-F1 on the faces after ``damage``."""
-    logits = [
-        predictor.logits(damage(part.images[start : start + _CHUNK]))
-        for start in range(0, len(part), _CHUNK)
-    ]
-    metrics = classification_metrics(np.concatenate(logits), part.labels, part.classes)
-    return metrics.accuracy, metrics.macro_f1
+    damage: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None = None,
+) -> ClassificationMetrics:
+    """Measure a model on the faces, after ``damage`` where there is any."""
+    logits = []
+    for start in range(0, len(part), _CHUNK):
+        faces = part.images[start : start + _CHUNK]
+        logits.append(predictor.logits(damage(faces) if damage else faces))
+    return classification_metrics(np.concatenate(logits), part.labels, part.classes)
+
+
+def _sum_up(corruption: Corruption, metrics: Sequence[ClassificationMetrics]) -> CorruptionFigures:
+    """Put together what was measured at each strength."""
+    return CorruptionFigures(
+        levels=tuple(float(level) for level in corruption.levels),
+        accuracies=tuple(each.accuracy for each in metrics),
+        macro_f1s=tuple(each.macro_f1 for each in metrics),
+    )

@@ -3,7 +3,7 @@
 Source: Williams, Waterman and Patterson 2009, https://doi.org/10.1145/1498765.1498785
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -57,11 +57,14 @@ class Roofline:
             TypeError: A figure is of another kind.
             ValueError: A figure is out of range.
         """
-        return cls(
+        roofline = cls(
             threads=read_count(values["threads"], low=1),
             gflops=read_number(values["gflops"], low=0),
             bandwidth_gb_s=read_number(values["bandwidth_gb_s"], low=0),
         )
+        if not roofline.gflops or not roofline.bandwidth_gb_s:
+            raise ValueError("a machine that computes or copies nothing")
+        return roofline
 
 
 def measure_roofline(threads: int) -> Roofline:
@@ -96,5 +99,5 @@ def _copy_rate(threads: int) -> float:
     return 2 * source.nbytes / seconds / 1e9
 
 
-def _best_seconds(call: Any) -> float:
+def _best_seconds(call: Callable[[], object]) -> float:
     return min(time_calls(call, most_repeats=_MOST_REPEATS, most_seconds=_MOST_SECONDS))
