@@ -52,7 +52,7 @@ def card() -> SpeedCard:
 
 def test_the_embedded_model_gets_a_whole_card(faces: ExpressionDataset) -> None:
     # A child of a large process must not be taken to be as large.
-    ballast = np.ones(500_000_000, np.uint8)
+    ballast = np.ones(300_000_000, np.uint8)
     card = measure_speed(
         lambda threads: open_predictor(DEFAULT_MODEL, threads=threads),
         faces.images[:3],

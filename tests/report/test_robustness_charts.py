@@ -68,7 +68,7 @@ def test_examples_are_the_damaged_face(faces: ExpressionDataset) -> None:
     assert (picture[48:52] == 255).all()
 
 
-def test_one_model_is_shown_strength_by_strength(faces: ExpressionDataset, tmp_path: Path) -> None:
+def test_one_model_is_shown_strength_by_strength(faces: ExpressionDataset) -> None:
     text = render({"steady": figures(0.7, 0.01)}, faces)
 
     assert "on average <b>65.90 %</b>, which is 94.1 % of the 70.00 %" in text
