@@ -72,7 +72,7 @@ def test_one_model_is_shown_strength_by_strength(faces: ExpressionDataset) -> No
     text = render({"steady": figures(0.7, 0.01)}, faces)
 
     assert "on average <b>65.90 %</b>, which is 94.1 % of the 70.00 %" in text
-    assert "The worst is hand" in text
+    assert "Lowest under hand, 64.80 % on average." in text
     assert re.search(
         r"gaussian noise</td><td>69.0</td><td>68.0</td>.*<td>65.0</td>.*67.0</td>", text
     )

@@ -121,7 +121,10 @@ def describe_robustness(
             _row("mean macro-F1", [each.mean_macro_f1 for each in every]),
         ],
         "rows": [_corruption_row(name, every) for name in first.corruptions],
-        "worst": corruption_title(first.worst),
+        "worst": {
+            "title": corruption_title(first.worst),
+            "accuracy": first.corruptions[first.worst].mean_accuracy,
+        },
         "chart": figure_uri(robustness_chart(robustness)),
         "examples": [] if faces is None or not len(faces) else _examples(faces, first.seed),
         "example_strengths": EXAMPLE_STRENGTHS,

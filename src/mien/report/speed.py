@@ -50,6 +50,7 @@ def roofline_chart(card: SpeedCard) -> "Figure":
         ValueError: They are not known.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
+    from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415
 
     if card.intensity(1) is None:
         raise ValueError("a model whose operations are not counted has no place on a roofline")
@@ -59,7 +60,10 @@ def roofline_chart(card: SpeedCard) -> "Figure":
     dots, batches = _draw_dots(axes, card)
     axes.set(xscale="log", yscale="log")
     for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1,) if high > 1000 * low else (1, 2, 5)))
         axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     finish_axes(axes, x="arithmetic intensity, FLOP a byte", y="GFLOP/s")
     draw_legend(figure, handles + dots, names + batches)
     return figure
