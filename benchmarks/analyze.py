@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from machine import describe_machine, peak_memory_mb
+from machine import describe_machine
 from mien.analysis.analyzer import Analyzer
+from mien.machine import peak_memory_mb
 
 COLD_RUNS = 5
 REPEATS = 15

@@ -23,7 +23,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from machine import describe_machine, peak_memory_mb
+from machine import describe_machine
+from mien.machine import peak_memory_mb
 
 PACKAGES = ("mien", "numpy", "pandas", "pyarrow")
 

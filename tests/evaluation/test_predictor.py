@@ -4,12 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mien.analysis.classifier import softmax
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, DataError, ModelError
 from mien.evaluation.onnx_graph import count_operations
-from mien.evaluation.predictor import EnsemblePredictor, MirrorPredictor, open_predictor
+from mien.evaluation.predictor import (
+    CheckpointPredictor,
+    EnsemblePredictor,
+    MirrorPredictor,
+    open_predictor,
+)
 from mien.export import export
 from mien.metadata import BEST, ModelMetadata
 
@@ -111,3 +117,23 @@ def test_threads_are_those_that_torch_would_take(
     for value, threads in (("1", 1), ("1,4", 1), ("100000", free), ("many", free), ("0", free)):
         monkeypatch.setenv("OMP_NUM_THREADS", value)
         assert open_predictor(model).threads == threads
+
+
+def test_a_model_computes_with_the_threads_asked_for(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path, write_model: Callable[..., Path]
+) -> None:
+    before = torch.get_num_threads()
+    single, double = (open_predictor(trained, threads=count) for count in (1, 2))
+    seen: list[int] = []
+    assert isinstance(double, CheckpointPredictor)
+    double._network.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+
+    answers = [predictor.logits(faces.images[:5]) for predictor in (single, double)]
+
+    np.testing.assert_allclose(*answers, atol=1e-4)
+    assert seen == [2]
+    assert torch.get_num_threads() == before, "what others compute is left alone"
+    assert [single.threads, double.threads] == [1, 2]
+    assert open_predictor(write_model(tmp_path / "tiny.onnx"), threads=2).threads == 2
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        open_predictor(trained, threads=0)

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -14,9 +14,7 @@ from mien.evaluation.predictor import Predictor
 
 BATCH: Final = 64
 
-#: A batch size is timed until either is reached, but at least :data:`_LEAST_REPEATS` times.
-_MOST_REPEATS: Final = 25
-_MOST_SECONDS: Final = 1.0
+#: A call is timed at least so often, however long it takes.
 _LEAST_REPEATS: Final = 3
 
 
@@ -63,13 +61,22 @@ def measure_latency(predictor: Predictor, images: npt.NDArray[np.uint8]) -> Late
     )
 
 
-def _median_ms(predictor: Predictor, images: npt.NDArray[np.uint8]) -> float:
-    predictor.logits(images)  # the first call also sets up what the others reuse
+def time_calls(
+    call: Callable[[], object], *, most_repeats: int = 25, most_seconds: float = 1.0
+) -> list[float]:
+    """Return the seconds that a call takes, each time anew.
+
+    A first call, which also sets up what the others reuse, is not counted. The call is repeated
+    until either limit is reached, but at least three times.
+    """
+    call()
     times: list[float] = []
-    while len(times) < _LEAST_REPEATS or (
-        len(times) < _MOST_REPEATS and sum(times) < _MOST_SECONDS
-    ):
+    while len(times) < _LEAST_REPEATS or (len(times) < most_repeats and sum(times) < most_seconds):
         started = time.perf_counter()
-        predictor.logits(images)
+        call()
         times.append(time.perf_counter() - started)
-    return 1000 * statistics.median(times)
+    return times
+
+
+def _median_ms(predictor: Predictor, images: npt.NDArray[np.uint8]) -> float:
+    return 1000 * statistics.median(time_calls(lambda: predictor.logits(images)))

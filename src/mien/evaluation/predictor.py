@@ -4,7 +4,8 @@ A new kind of model is an implementation of :class:`Predictor` and a line in :fu
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from mien.analysis.classifier import ExpressionClassifier, softmax
 from mien.data.seen_faces import SeenFaces
 from mien.errors import DataError
+from mien.machine import usable_cores
 from mien.metadata import CLASSICAL_FILE, model_file
 from mien.preprocess import FACE_SIZE, standardise
 
@@ -61,25 +63,33 @@ class Predictor(Protocol):
         ...
 
 
-def open_predictor(model: str | Path) -> Predictor:
+def open_predictor(model: str | Path, *, threads: int | None = None) -> Predictor:
     """Open a run's folder, a checkpoint, a classical baseline or an ONNX file.
+
+    Args:
+        model: The folder or file.
+        threads: Processor threads to compute with; by default as many as there are cores, or as
+            ``OMP_NUM_THREADS`` says.
 
     Raises:
         CheckpointError: The run, checkpoint or baseline cannot be used.
         ModelError: The ONNX file cannot be used.
+        ValueError: ``threads`` is less than 1.
     """
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
     file = model_file(model)
     if file.suffix == ".onnx":
-        return OnnxPredictor(file)
+        return OnnxPredictor(file, threads=threads)
     if file.suffix == Path(CLASSICAL_FILE).suffix:
-        return ClassicalPredictor(file)
-    return CheckpointPredictor(file)
+        return ClassicalPredictor(file, threads=threads)
+    return CheckpointPredictor(file, threads=threads)
 
 
 class CheckpointPredictor:
     """A checkpoint, run by torch on the processor."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, threads: int | None = None) -> None:
         import torch  # noqa: PLC0415 - an ONNX file is measured without it
 
         from mien.models import count_multiply_adds, count_parameters  # noqa: PLC0415
@@ -91,7 +101,7 @@ class CheckpointPredictor:
         self.parameters = count_parameters(network)
         self.multiply_adds = count_multiply_adds(network, FACE_SIZE)
         self.file_bytes = file.stat().st_size
-        self.threads: int = torch.get_num_threads()
+        self.threads: int = threads or torch.get_num_threads()
         self.recipe: Mapping[str, Any] = checkpoint.recipe.to_dict()
         self.data: Mapping[str, Any] = {**checkpoint.data, "breaches": checkpoint.breaches}
         self.seen = checkpoint.seen
@@ -105,7 +115,7 @@ class CheckpointPredictor:
         from mien.training.module import EVALUATION_BATCH  # noqa: PLC0415
 
         parts = []
-        with torch.inference_mode():
+        with torch.inference_mode(), _torch_threads(self.threads):
             for start in range(0, len(images), EVALUATION_BATCH):
                 faces = standardise(images[start : start + EVALUATION_BATCH], **self._standard)
                 parts.append(self._network(torch.from_numpy(faces)).numpy())
@@ -115,10 +125,10 @@ class CheckpointPredictor:
 class OnnxPredictor:
     """An exported model, run as :func:`mien.analyze` runs it."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, threads: int | None = None) -> None:
         from mien.evaluation.onnx_graph import count_operations  # noqa: PLC0415
 
-        self.threads = _cores()
+        self.threads = threads or _default_threads()
         self._classifier = ExpressionClassifier(file, batch_size=64, threads=self.threads)
         self.classes = self._classifier.classes
         self.parameters, self.multiply_adds = count_operations(file)
@@ -136,7 +146,10 @@ class OnnxPredictor:
 class ClassicalPredictor:
     """A classical baseline, run by scikit-learn."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, threads: int | None = None) -> None:
+        # It comes with scikit-learn.
+        from threadpoolctl import ThreadpoolController  # noqa: PLC0415
+
         from mien.training.classical import load_classical, read_card  # noqa: PLC0415 - brings torch
 
         model, recipe = load_classical(file)
@@ -145,15 +158,17 @@ class ClassicalPredictor:
         self.parameters = model.parameters
         self.multiply_adds = None
         self.file_bytes = file.stat().st_size
-        self.threads = _cores()
+        self.threads = threads or _default_threads()
         self.recipe: Mapping[str, Any] = recipe.to_dict()
         self.data: Mapping[str, Any] = {**card["data"], "breaches": card.get("breaches", ())}
         self.seen = SeenFaces.from_text(card["seen"]) if "seen" in card else None
         self._model = model
+        self._pools = ThreadpoolController()  # found once, since looking for them takes ms
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
-        return self._model.logits(images)
+        with self._pools.limit(limits=self.threads):
+            return self._model.logits(images)
 
 
 class MirrorPredictor:
@@ -226,13 +241,27 @@ def _sum(values: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(values) else None
 
 
-def _cores() -> int:
-    """Return the processor cores that this process may use, torch's limit on threads respected.
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads inside the block; what was set is set again."""
+    import torch  # noqa: PLC0415
+
+    before = torch.get_num_threads()
+    if before == count:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _default_threads() -> int:
+    """Return the cores that this process may use, torch's limit on threads respected.
 
     torch reads ``OMP_NUM_THREADS`` by itself; the others must too, or their times do not compare.
     """
-    cores = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
