@@ -24,9 +24,7 @@ def test_a_run_its_checkpoint_and_its_export_are_explained_alike(
     trained: Path, exported: Path, faces: ExpressionDataset
 ) -> None:
     images, labels = faces.images[:20], faces.labels[:20]
-    state = torch.get_rng_state()
     run, checkpoint, onnx_file = map(open_differentiable, (trained, trained / BEST, exported))
-    assert torch.equal(torch.get_rng_state(), state)
 
     assert run.classes == onnx_file.classes == faces.classes
     np.testing.assert_array_equal(run.logits(images), checkpoint.logits(images))
@@ -35,6 +33,14 @@ def test_a_run_its_checkpoint_and_its_export_are_explained_alike(
     maps = grad_cam(run, images, labels)
     assert maps.any()
     np.testing.assert_allclose(grad_cam(onnx_file, images, labels), maps, atol=1e-2)
+
+
+def test_building_a_network_anew_leaves_the_random_generator_alone(exported: Path) -> None:
+    state = torch.get_rng_state()
+
+    open_differentiable(exported)
+
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_graph_that_answers_otherwise_is_refused(exported: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_grad_cam_is_where_the_network_looks(
     maps = grad_cam(quarter_model, lit_faces, np.zeros(12, int))
 
     assert (maps.shape, maps.dtype) == (lit_faces.shape, np.float32)
-    assert maps.min() == 0
+    assert maps.min() >= 0
     np.testing.assert_allclose(maps.max(axis=(1, 2)), 1)
     assert share_in_quarter(maps) > 0.6, "the maps are bright there, and weigh the same all over"
 

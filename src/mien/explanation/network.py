@@ -96,11 +96,11 @@ def _rebuild(file: Path) -> DifferentiableModel:
     if not file.is_file():
         raise ModelError(f"no model at {file}: expected an ONNX file written by 'mien export'")
     try:
-        initial = load_initial(str(file))
-        recipe = replace(initial.recipe, initial=str(file))
-        start = Start(mean=initial.mean, std=initial.std, initial=initial)
         # Building seeds torch's generator, which is the caller's.
         with torch.random.fork_rng(devices=[]):
+            initial = load_initial(str(file))
+            recipe = replace(initial.recipe, initial=str(file))
+            start = Start(mean=initial.mean, std=initial.std, initial=initial)
             network = build_network(recipe, _any_faces(initial), start)
     except (CheckpointError, ModelError) as error:
         raise ModelError(f"{error}; {_NO_GRADIENTS}") from error
