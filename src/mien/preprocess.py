@@ -112,6 +112,37 @@ def crop_box(
     return _cut(image_gray, centre_xy=centre_xy, side=side, angle=0.0, size=size)
 
 
+def crop_face(
+    image_gray: npt.NDArray[np.uint8],
+    box_xyxy: npt.NDArray[np.floating],
+    landmarks: npt.NDArray[np.floating] | None,
+    crop: CropGeometry,
+    *,
+    size: int = FACE_SIZE,
+) -> npt.NDArray[np.uint8]:
+    """Cut out a face by its landmarks, or by its box where they are none of a face's.
+
+    Args:
+        image_gray: ``(H, W)`` grey levels.
+        box_xyxy: ``(4,)`` left, top, right, bottom in pixels.
+        landmarks: ``(5, 2)`` as for :func:`align_face`; None where the detector gives none.
+        crop: Where the landmarks belong.
+        size: Side of the crop in pixels.
+
+    Returns:
+        ``(size, size)`` uint8.
+
+    Raises:
+        ValueError: The box has no area.
+    """
+    if landmarks is not None:
+        try:
+            return align_face(image_gray, landmarks, crop, size=size)
+        except ValueError:
+            pass  # points that are no face's, as on a face seen from the side: use the box
+    return crop_box(image_gray, box_xyxy, size=size)
+
+
 def resize_face(
     image_gray: npt.NDArray[np.uint8], *, size: int = FACE_SIZE
 ) -> npt.NDArray[np.uint8]:

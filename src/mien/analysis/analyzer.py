@@ -20,7 +20,7 @@ from mien.analysis.detector import Detections, Detector, WholeImageDetector
 from mien.analysis.media import Colour, Picture, Source, find_pictures, kind_of, read_picture
 from mien.analysis.sessions import check_threads
 from mien.errors import MediaError
-from mien.preprocess import align_face, crop_box, to_gray
+from mien.preprocess import crop_face, to_gray
 from mien.results import Face, FrameResult, Probabilities
 
 _BATCH_SIZE: Final = 32
@@ -177,16 +177,16 @@ class Analyzer:
             return []
         image_gray = to_gray(image_rgb)
         crop, size = self.classifier.metadata.crop, self.classifier.metadata.input_size
-        crops = []
-        for index, box_xyxy in enumerate(found.boxes_xyxy):
-            if found.landmarks is not None:
-                try:
-                    crops.append(align_face(image_gray, found.landmarks[index], crop, size=size))
-                    continue
-                except ValueError:
-                    pass  # points that are no face's, as on a face seen from the side: use the box
-            crops.append(crop_box(image_gray, box_xyxy, size=size))
-        return crops
+        return [
+            crop_face(
+                image_gray,
+                box_xyxy,
+                None if found.landmarks is None else found.landmarks[index],
+                crop,
+                size=size,
+            )
+            for index, box_xyxy in enumerate(found.boxes_xyxy)
+        ]
 
     def _classify(self, waiting: list[_Framed]) -> list[FrameResult]:
         """Classify the faces of several pictures together."""

@@ -13,6 +13,7 @@ from mien.cli.compare import compare
 from mien.cli.data import app as data_app
 from mien.cli.errors import USER_ERROR
 from mien.cli.evaluate import evaluate
+from mien.cli.explain import explain
 from mien.cli.export import export
 from mien.cli.lr_range import lr_range
 from mien.cli.models import models
@@ -59,6 +60,7 @@ app.command()(sweep)
 app.command("lr-range")(lr_range)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(explain)
 app.command()(export)
 app.command()(models)
 app.command()(recipes)
