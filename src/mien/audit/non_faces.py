@@ -3,13 +3,13 @@
 The first is the distance from face space: what is left of a picture when the principal components
 of all faces are taken out. It is large for drawings, text and crowds, and for hands over a face.
 The second is the score of MTCNN's output network, trained to tell faces from all else; it is low
-for those, and for faces in profile, asleep or cut off. Flagged is what both put far out.
+for those, and for faces in profile, asleep or cut off. Flagged is what both put far out, so the network, the slower of the two, looks
+at what the first has put there.
 
 Source: Turk and Pentland 1991, "Eigenfaces for recognition",
 https://doi.org/10.1162/jocn.1991.3.1.71; Zhang et al. 2016, https://arxiv.org/abs/1604.02878
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,29 +42,31 @@ class NonFaces:
 
     Attributes:
         face_space: Distance of each image from face space; 0 where it is of one colour.
-        face_score: Probability of a face by MTCNN's output network.
         ranked: ``(R,)`` int64 images that lie far from face space, the lowest score first.
-        flagged: ``(F,)`` int64 the first of these: their score is far out too.
+        scores: ``(R,)`` float32 their probability of a face, by MTCNN's output network.
+        limit: Scores below it are far out.
         voted_non_faces: Flagged images that most of their FER+ voters took for no face; None
             where there are no votes.
     """
 
     face_space: Measure
-    face_score: Measure
     ranked: Indices
-    flagged: Indices
+    scores: Array
+    limit: float
     voted_non_faces: int | None
 
+    @property
+    def flagged(self) -> Indices:
+        """``(F,)`` the first of :attr:`ranked`: their score is far out too."""
+        return self.ranked[self.scores < self.limit]
 
-def find_non_faces(
-    dataset: ExpressionDataset, *, threads: int = 0, watch: Callable[[float], None] | None = None
-) -> NonFaces:
+
+def find_non_faces(dataset: ExpressionDataset, *, threads: int = 0) -> NonFaces:
     """Find images that show no face; those of one colour are left out.
 
     Args:
         dataset: The images.
         threads: Processor threads of the network; 0 for as many as there are cores.
-        watch: Called with the share of images done, from 0 to 1.
 
     Raises:
         ModelError: The detector's weights are missing or not those expected.
@@ -72,32 +74,17 @@ def find_non_faces(
     shown = np.flatnonzero(dataset.images.min(axis=(1, 2)) < dataset.images.max(axis=(1, 2)))
     distances = np.zeros(len(dataset), np.float32)
     distances[shown] = _distances(dataset.images[shown])
-    scores = _scores(dataset.images, threads, watch or (lambda _: None))
-    quartiles = _quartiles(distances[shown])
-    high = quartiles[2] + TUKEY * (quartiles[2] - quartiles[0])
-    far = np.flatnonzero(distances > high)
-    ranked = far[np.argsort(scores[far], kind="stable")]
-    flagged = ranked[scores[ranked] < _SCORE]
+    measure = _measure(distances, shown)
+    far = np.flatnonzero(measure.is_high)
+    scores = _scores(dataset.images[far], threads)
+    order = np.argsort(scores, kind="stable")
+    ranked, scores = far[order], scores[order]
     return NonFaces(
-        face_space=Measure(
-            name="distance from face space",
-            definition="share of a picture that the principal components of all leave over",
-            values=distances,
-            quartiles=quartiles,
-            low=0.0,
-            high=high,
-        ),
-        face_score=Measure(
-            name="face score",
-            definition="probability of a face, by MTCNN's output network",
-            values=scores,
-            quartiles=_quartiles(scores),
-            low=_SCORE,
-            high=1.0,
-        ),
+        face_space=measure,
         ranked=ranked,
-        flagged=flagged,
-        voted_non_faces=_voted_non_faces(dataset, flagged),
+        scores=scores,
+        limit=_SCORE,
+        voted_non_faces=_voted_non_faces(dataset, ranked[scores < _SCORE]),
     )
 
 
@@ -126,7 +113,23 @@ def _standardise(images: npt.NDArray[np.uint8]) -> Array:
     return rows / lengths
 
 
-def _scores(images: npt.NDArray[np.uint8], threads: int, watch: Callable[[float], None]) -> Array:
+def _measure(distances: Array, shown: Indices) -> Measure:
+    """Put Tukey's upper limit to the distances of the images that show something."""
+    quartiles = (0.0, 0.0, 0.0)
+    if len(shown):
+        low, middle, high = np.quantile(distances[shown], (0.25, 0.5, 0.75)).tolist()
+        quartiles = (low, middle, high)
+    return Measure(
+        name="distance from face space",
+        definition="share of a picture that the components of all leave over",
+        values=distances,
+        quartiles=quartiles,
+        low=0.0,
+        high=quartiles[2] + TUKEY * (quartiles[2] - quartiles[0]),
+    )
+
+
+def _scores(images: npt.NDArray[np.uint8], threads: int) -> Array:
     """Return ``(N,)`` the network's scores of the pictures as they are."""
     network = open_network("onet", threads=threads)
     scores = np.empty(len(images), np.float32)
@@ -134,15 +137,7 @@ def _scores(images: npt.NDArray[np.uint8], threads: int, watch: Callable[[float]
         batch = np.repeat(images[start : start + _BATCH, :, :, None], 3, axis=3)
         (found,) = network.run(["scores"], {"images_rgb": batch})
         scores[start : start + _BATCH] = found[:, 0]
-        watch(min(1.0, (start + _BATCH) / len(images)))
     return scores
-
-
-def _quartiles(values: Array) -> tuple[float, float, float]:
-    if not len(values):
-        return 0.0, 0.0, 0.0
-    first, middle, third = (float(value) for value in np.quantile(values, (0.25, 0.5, 0.75)))
-    return first, middle, third
 
 
 def _voted_non_faces(dataset: ExpressionDataset, flagged: Indices) -> int | None:

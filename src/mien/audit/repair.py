@@ -120,9 +120,9 @@ def _empty(audit: Audit) -> Iterator[tuple[int, str]]:
     for index in audit.flat.tolist():
         yield index, "one flat colour"
     if audit.non_faces is not None:
-        scores = audit.non_faces.face_score.values
-        for index in audit.non_faces.flagged.tolist():
-            yield index, f"no face: far from face space, face score {scores[index]:.3f}"
+        found = audit.non_faces
+        for index, score in zip(found.flagged.tolist(), found.scores.tolist(), strict=False):
+            yield index, f"no face: far from face space, face score {score:.3f}"
 
 
 def _leaks(audit: Audit) -> Iterator[tuple[int, int, str]]:

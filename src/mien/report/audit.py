@@ -108,20 +108,19 @@ def _pair(dataset: ExpressionDataset, audit: Audit, near: NearDuplicates, number
 
 
 def _non_faces(dataset: ExpressionDataset, audit: Audit, found: NonFaces) -> list[Groups]:
-    """Return those flagged, and the next that one score only puts far out."""
-    flagged, others = found.flagged, found.ranked[len(found.flagged) :]
-    return [
-        Groups(title, [Gallery("", _scored(dataset, audit, found, where[:_FACES]))], len(where))
-        for title, where in (("Flagged", flagged), ("Not flagged, the next in rank", others))
-        if len(where)
-    ]
-
-
-def _scored(
-    dataset: ExpressionDataset, audit: Audit, found: NonFaces, where: Indices
-) -> list[CaptionedFace]:
-    scores = found.face_score.values
-    return [_face(dataset, audit, index, f"{scores[index]:.3f}") for index in where.tolist()]
+    """Return those flagged, and the next in rank."""
+    count = len(found.flagged)
+    shown = (
+        ("Flagged", slice(0, count)),
+        ("Far from face space, and not flagged", slice(count, None)),
+    )
+    groups = []
+    for title, where in shown:
+        scored = list(zip(found.ranked[where].tolist(), found.scores[where].tolist(), strict=True))
+        faces = [_face(dataset, audit, index, f"{score:.3f}") for index, score in scored[:_FACES]]
+        if faces:
+            groups.append(Groups(title, [Gallery("", faces)], len(scored)))
+    return groups
 
 
 def _outliers(dataset: ExpressionDataset, audit: Audit) -> list[Groups]:
