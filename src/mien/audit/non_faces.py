@@ -3,8 +3,8 @@
 The first is the distance from face space: what is left of a picture when the principal components
 of all faces are taken out. It is large for drawings, text and crowds, and for hands over a face.
 The second is the score of MTCNN's output network, trained to tell faces from all else; it is low
-for those, and for faces in profile, asleep or cut off. Flagged is what both put far out, so the network, the slower of the two, looks
-at what the first has put there.
+for those, and for faces in profile, asleep or cut off. Flagged is what both put far out; so the
+network, the slower of the two, looks only at what lies far from face space.
 
 Source: Turk and Pentland 1991, "Eigenfaces for recognition",
 https://doi.org/10.1162/jocn.1991.3.1.71; Zhang et al. 2016, https://arxiv.org/abs/1604.02878
