@@ -9,6 +9,7 @@ import typer
 
 import mien
 from mien.cli.analyze import analyze
+from mien.cli.audit import audit
 from mien.cli.compare import compare
 from mien.cli.data import app as data_app
 from mien.cli.errors import USER_ERROR
@@ -64,6 +65,7 @@ app.command()(explain)
 app.command()(export)
 app.command()(models)
 app.command()(recipes)
+data_app.command()(audit)
 app.add_typer(data_app, name="data", help="Fetch, read and check data sets.")
 
 

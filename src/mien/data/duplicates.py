@@ -28,6 +28,13 @@ class Duplicates:
     conflicting: int
     copies: npt.NDArray[np.int64]
 
+    def members(self) -> list[npt.NDArray[np.int64]]:
+        """Return the indices of each picture that comes more than once, as it first comes."""
+        order = np.argsort(self.group_of, kind="stable")
+        starts = np.flatnonzero(np.diff(self.group_of[order])) + 1
+        groups = [group for group in np.split(order, starts) if len(group) > 1]
+        return sorted(groups, key=lambda group: int(group[0]))
+
 
 def group_copies(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """Return ``(N,)`` the group of each of ``(N, H, W)`` pictures, numbered as they first come.
@@ -58,16 +65,29 @@ def group_together(
 
 def find_duplicates(dataset: ExpressionDataset) -> Duplicates:
     """Find images with the same pixels."""
-    group_of = group_copies(dataset.images)
-    count = len(np.unique(group_of))
-    repeated = np.bincount(group_of) > 1
-    labelled = np.unique(np.stack([group_of, dataset.labels], axis=1), axis=0)
+    return count_copies(group_copies(dataset.images), dataset.labels, dataset.split_codes)
+
+
+def count_copies(
+    group_of: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    split_codes: npt.NDArray[np.uint8],
+) -> Duplicates:
+    """Return what a grouping of images by what they show amounts to.
+
+    Args:
+        group_of: ``(N,)`` the group of each; any numbers.
+        labels: ``(N,)`` their classes.
+        split_codes: ``(N,)`` indices into :data:`mien.data.dataset.SPLITS`.
+    """
+    numbers, dense = np.unique(group_of, return_inverse=True)
+    labelled = np.unique(np.stack([dense, labels], axis=1), axis=0)
     return Duplicates(
         group_of=group_of,
-        surplus=len(dataset) - count,
-        groups=int(repeated.sum()),
+        surplus=len(dense) - len(numbers),
+        groups=int((np.bincount(dense) > 1).sum()),
         conflicting=int((np.bincount(labelled[:, 0]) > 1).sum()),
-        copies=_copies(group_of, dataset.split_codes, count),
+        copies=_copies(dense, split_codes, len(numbers)),
     )
 
 

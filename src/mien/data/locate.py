@@ -1,4 +1,4 @@
-"""What a path holds: a CSV, a zip, a tar or pictures in folders."""
+"""What a path holds: a CSV, a zip, a tar, pictures in folders or a manifest of changes."""
 
 import gzip
 import os
@@ -33,6 +33,7 @@ class SourceFormat(StrEnum):
     TAR = "tar"
     TAR_GZ = "tar.gz"
     FOLDER = "folder"
+    MANIFEST = "manifest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +138,8 @@ def _sniff(path: Path) -> SourceFormat:
         return SourceFormat.TAR
     if b"\0" in head:
         raise DataError(f"{path}: neither a CSV nor a zip, tar, gzip or npz file")
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        return SourceFormat.MANIFEST
     return SourceFormat.CSV
 
 

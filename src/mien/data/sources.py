@@ -25,6 +25,7 @@ from mien.data.locate import (
     locate_source,
     pick_csv,
 )
+from mien.data.manifest import Manifest, apply_manifest, read_manifest
 from mien.data.npz import read_dataset
 from mien.errors import DataError
 from mien.pictures import is_picture
@@ -112,11 +113,12 @@ def load_dataset(
     Args:
         path: A CSV with ``emotion``, ``pixels`` and ``Usage`` (plain, ``.gz``, or inside a zip or
             tar); pictures in folders named by expression, or a zip of them; a ``.npz`` written
-            by :func:`mien.data.save_dataset`; or a folder with one of these.
+            by :func:`mien.data.save_dataset`; a folder with one of these; or a manifest of
+            changes to one of these, see :mod:`mien.data.manifest`.
         votes: ``fer2013new.csv`` to add FER+ votes to FER2013's CSV; ``"auto"`` takes the one
             that lies beside it, if any, and none for other sources.
         own_classes: Take folders' names for classes as they are, even where some are expressions;
-            where none is, that goes without saying.
+            where none is, that goes without saying. A manifest tells it itself.
         cache: Whether to keep the result in the cache folder and to look for it there.
 
     Raises:
@@ -135,6 +137,10 @@ def prepare_dataset(
 ) -> PreparedDataset:
     """Load a data set as :func:`load_dataset` does, and tell how it came."""
     source = replace(locate_source(Path(path).expanduser()), own_classes=own_classes)
+    named, manifests = source.path, []
+    while source.format is SourceFormat.MANIFEST:
+        manifests.append((read_manifest(source.path), source.path))
+        source = _source_of(*manifests[-1], cache=cache)
     if source.format is SourceFormat.NPZ:
         dataset, cache_file, from_cache = read_dataset(source.path), None, False
     else:
@@ -145,9 +151,53 @@ def prepare_dataset(
     votes_path = _votes_path(votes, source, dataset)
     if votes_path:
         dataset = _add_votes(dataset, votes_path, source.path)
+    for manifest, manifest_path in reversed(manifests):
+        dataset = apply_manifest(dataset, manifest, path=manifest_path)
     return PreparedDataset(
-        dataset=dataset, source=source.path, cache_file=cache_file, from_cache=from_cache
+        dataset=dataset, source=named, cache_file=cache_file, from_cache=from_cache
     )
+
+
+def identify_source(path: PathLike, *, own_classes: bool = False) -> Manifest:
+    """Return a manifest that changes nothing yet: which source a path holds, and its fingerprint.
+
+    Args:
+        path: As for :func:`load_dataset`.
+        own_classes: As for :func:`load_dataset`.
+
+    Raises:
+        DataError: As for :func:`load_dataset`.
+    """
+    source = replace(locate_source(Path(path).expanduser()), own_classes=own_classes)
+    return Manifest(
+        source=source.path,
+        fingerprint=store.fingerprint_source(source, remember=True),
+        own_classes=own_classes,
+        images=len(load_dataset(source.path, own_classes=own_classes)),
+        changes=(),
+    )
+
+
+def _source_of(manifest: Manifest, path: Path, *, cache: bool) -> Source:
+    """Return the source that a manifest at a path was made for.
+
+    Following manifests of manifests ends: none can hold a fingerprint of what holds its own.
+
+    Raises:
+        DataError: It is missing, or is not what it was.
+    """
+    if not manifest.source.exists():
+        raise DataError(
+            f"{path}: its source {manifest.source} is missing: put it back there, or make the "
+            "manifest again with 'mien data audit --fix'"
+        )
+    source = replace(locate_source(manifest.source), own_classes=manifest.own_classes)
+    if store.fingerprint_source(source, remember=cache) != manifest.fingerprint:
+        raise DataError(
+            f"{path}: its source {manifest.source} has changed since: make the manifest again "
+            "with 'mien data audit --fix'"
+        )
+    return source
 
 
 def _fetch_or_read(source: Source, *, cache: bool) -> tuple[ExpressionDataset, bool]:

@@ -1,0 +1,158 @@
+"""``mien data audit``: what is wrong with a data set, and a manifest that puts it right."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.console import plain_console
+from mien.cli.data import OwnClassesOption, VotesOption, open_dataset
+from mien.cli.errors import require_extra
+from mien.cli.outputs import PAGE, announce, check_output
+
+if TYPE_CHECKING:
+    from mien.audit import Audit
+    from mien.data.manifest import Change
+
+_JSON = (".json",)
+
+
+def audit(
+    source: Annotated[
+        Path | None,
+        typer.Argument(metavar="DATA", help="As for prepare.", show_default="$MIEN_FER2013"),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The page that shows what was found.")
+    ] = Path("audit.html"),
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write all that was found as JSON.")
+    ] = None,
+    fix: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write a manifest of changes, which is a data set to other commands."
+        ),
+    ] = None,
+    splits: Annotated[
+        str, typer.Option(help="What the manifest may change, with commas between.")
+    ] = "Training",
+    near: Annotated[bool, typer.Option("--near/--no-near", help="Look for near copies.")] = True,
+    non_faces: Annotated[
+        bool, typer.Option("--non-faces/--no-non-faces", help="Look for what is no face.")
+    ] = True,
+    votes: VotesOption = None,
+    own_classes: OwnClassesOption = False,
+) -> None:
+    """Find what is wrong with a data set: copies, leaks between splits, what shows no face.
+
+    The manifest changes no file: it tells what to leave out, and is read in place of its source.
+
+    Example: mien data audit fer2013.csv --output audit.html --fix cleaned.json
+    """
+    path = source or Path(os.environ.get("MIEN_FER2013", ""))
+    check_output(output, suffixes=PAGE)
+    check_output(json_file, option="--json", suffixes=_JSON, sources=[path])
+    check_output(
+        fix, option="--fix", suffixes=_JSON, sources=[path, *([json_file] if json_file else [])]
+    )
+    named = _parse_splits(splits)
+    with require_extra("train"):
+        from mien.audit import audit as find_facts  # noqa: PLC0415
+        from mien.audit import repair  # noqa: PLC0415
+        from mien.cache import atomic_write  # noqa: PLC0415
+        from mien.report.audit import write_audit_page  # noqa: PLC0415
+
+        with plain_console(stderr=True).status("reading") as status:
+            dataset = open_dataset(source, votes=votes, own_classes=own_classes)
+            facts = find_facts(dataset, near=near, non_faces=non_faces, watch=status.update)
+            status.update("writing the page")
+            write_audit_page(output, dataset, facts, source=path.name)
+        changes = repair(facts, splits=named) if fix else ()
+    _print_summary(facts, changes, title=str(path))
+    announce(output)
+    if json_file is not None:
+        with atomic_write(json_file) as temporary:
+            temporary.write_text(json.dumps(facts.to_dict(), indent=1) + "\n", "utf-8")
+        announce(json_file)
+    if fix is not None:
+        _write_fix(fix, path, changes, own_classes=own_classes)
+
+
+def _parse_splits(text: str) -> tuple[str, ...]:
+    from mien.data import SPLITS  # noqa: PLC0415
+    from mien.expressions import unknown_name  # noqa: PLC0415
+
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in SPLITS:
+            raise typer.BadParameter(unknown_name("split", name, SPLITS), param_hint="--splits")
+    return names
+
+
+def _write_fix(fix: Path, source: Path, changes: Sequence["Change"], *, own_classes: bool) -> None:
+    from mien.data.manifest import write_manifest  # noqa: PLC0415
+    from mien.data.sources import identify_source  # noqa: PLC0415
+
+    unchanged = identify_source(source, own_classes=own_classes)
+    write_manifest(fix, replace(unchanged, changes=tuple(changes)))
+    announce(fix)
+
+
+def _print_summary(facts: "Audit", changes: Sequence["Change"], *, title: str) -> None:
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(
+        title=f"{title}: {len(facts):,} faces",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("found")
+    table.add_column("images", justify="right", no_wrap=True)
+    table.add_column("of these, or in")
+    for row in _rows(facts):
+        table.add_row(*row)
+    console = plain_console()
+    console.print(table, soft_wrap=True)
+    if changes:
+        counts = Counter(change.action for change in changes)
+        told = ", ".join(f"{action} {count:,}" for action, count in sorted(counts.items()))
+        left = len(facts) - sum(change.action != "relabel" for change in changes)
+        console.print(f"fix: {told}; {left:,} faces left", soft_wrap=True)
+
+
+def _rows(facts: "Audit") -> list[tuple[str, str, str]]:
+    """Return what was found, how many images, and a remark."""
+    exact, copies = facts.exact, facts.copies
+    rows = [
+        (
+            "exact copies",
+            f"{exact.surplus:,}",
+            f"{exact.groups:,} groups, {exact.conflicting:,} of different labels",
+        )
+    ]
+    if facts.near is not None:
+        remark = (
+            f"with exact ones {copies.groups:,} groups, {copies.conflicting:,} of different labels"
+        )
+        rows.append(("near copies besides", f"{facts.near_surplus:,}", remark))
+    for (first, second), (same, alike) in facts.leaks().items():
+        more = "" if alike is None else f"{alike:,} with near copies"
+        rows.append((f"{second} images that {first} has too", f"{same:,}", more))
+    rows.append(("of one colour", f"{len(facts.flat):,}", ""))
+    if facts.non_faces is not None:
+        voted = facts.non_faces.voted_non_faces
+        remark = "" if voted is None else f"{voted:,} are none to most FER+ voters"
+        rows.append(("without a face", f"{len(facts.non_faces.flagged):,}", remark))
+    for each in facts.measures:
+        low, high = int(each.is_low.sum()), int(each.is_high.sum())
+        rows.append((f"outliers of {each.name}", f"{low + high:,}", f"{low:,} low, {high:,} high"))
+    return rows

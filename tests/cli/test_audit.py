@@ -1,0 +1,107 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mien.cli import main
+from mien.data import load_dataset, save_dataset
+from mien.data.synthetic import synthetic_faces
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    faces = synthetic_faces(70, seed=2)
+    images = faces.images.copy()
+    images[3], images[4] = images[60], 9
+    save_dataset(replace(faces, images=images), tmp_path / "faces.npz")
+    return tmp_path / "faces.npz"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Call ``mien data audit`` as a shell does and return the exit code."""
+
+    def call(*arguments: object) -> int:
+        monkeypatch.setattr("sys.argv", ["mien", "data", "audit", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as ended:
+            return int(ended.code or 0)
+        return 0
+
+    return call
+
+
+def test_a_page_facts_and_a_data_set_of_changes(
+    run: Run, source: Path, tmp_path: Path, capsys: Any
+) -> None:
+    page, facts, fix = (tmp_path / "out" / name for name in ("a.html", "a.json", "fix.json"))
+    options = ("--output", page, "--json", facts, "--fix", fix, "--no-near")
+    assert run(source, *options) == 0
+    captured = capsys.readouterr()
+    assert "Audit of faces.npz" in page.read_text("utf-8")
+    assert json.loads(facts.read_text("utf-8"))["flat"][0]["index"] == 4
+    names = load_dataset(fix).names.tolist()
+    assert "row 4" not in names
+    assert "row 5" not in names
+    assert "row 61" in names
+    assert "faces left" in captured.out
+    rows = [" ".join(line.split()) for line in captured.out.splitlines()]
+    assert "of one colour 1" in rows
+    assert "PublicTest images that Training has too 1" in rows
+    written = [line for line in captured.err.splitlines() if line.startswith("written: ")]
+    assert written == [f"written: {path}" for path in (page, facts, fix)]
+
+
+def test_the_variable_names_the_data(
+    run: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("MIEN_FER2013", str(source))
+    monkeypatch.chdir(tmp_path)
+    assert run("--no-near", "--no-non-faces", "--fix", "fix.json") == 0
+    assert (tmp_path / "audit.html").is_file()
+    assert len(load_dataset("fix.json")) == 68
+    assert "without a face" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--output", "page.txt"), "name a .html"),
+        (("--json", "facts.html"), "name a .json file"),
+        (("--json", "x.json", "--fix", "x.json"), "--fix: x.json: is what is read"),
+        (("--splits", "Training,train"), "unknown split 'train': did you mean 'Training'?"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    run: Run, source: Path, capsys: Any, options: tuple[str, ...], message: str
+) -> None:
+    assert run(source, *options) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_a_manifest_is_not_written_over_its_source(
+    run: Run, source: Path, tmp_path: Path, capsys: Any
+) -> None:
+    fix = tmp_path / "fix.json"
+    plain = ("--no-near", "--no-non-faces", "--output", tmp_path / "a.html")
+    assert run(source, *plain, "--fix", fix) == 0
+    before = fix.read_bytes()
+    assert run(fix, *plain, "--fix", fix) == 2
+    assert fix.read_bytes() == before
+    assert run(fix, *plain, "--fix", tmp_path / "second.json") == 0
+    assert len(load_dataset(tmp_path / "second.json")) == 68
+
+
+def test_without_data(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.delenv("MIEN_FER2013", raising=False)
+    assert run() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "MIEN_FER2013" in line
