@@ -179,7 +179,7 @@ def test_a_cross_validation_finds_wrong_labels(noisy: Noisy, tmp_path: Path) -> 
 
     assert noisy.flipped[errors.ranking[:100]].mean() > 0.8
     assert errors.agreement is not None, "votes may be added afterwards"
-    assert errors.source.startswith("3-fold cross-validation of quick, which reads ")
+    assert errors.source.startswith("3-fold cross-validation of quick (")
     relabelled = replace(silent, labels=noisy.drawn)
     others: list[tuple[ExpressionDataset, str]] = [
         (relabelled, "of other faces, labels or splits"),

@@ -15,7 +15,12 @@ import numpy.typing as npt
 from mien.audit.vote_agreement import VoteAgreement, measure_agreement
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, DataError
-from mien.evaluation.out_of_sample import CrossValidation, faces_sha256, read_cross_validation
+from mien.evaluation.out_of_sample import (
+    NO_FOLD,
+    CrossValidation,
+    faces_sha256,
+    read_cross_validation,
+)
 
 #: How cleanlab scores a label; see :func:`find_label_errors`.
 _SCORE: Final = "self_confidence"
@@ -211,9 +216,11 @@ def rate_labels(dataset: ExpressionDataset, folder: str | Path) -> LabelErrors:
     found = read_cross_validation(folder)
     if found.faces_sha256 != faces_sha256(dataset):
         raise CheckpointError(f"{folder}: {_difference(found, dataset)}: cross-validate it anew")
+    others = "; the mean of all folds for other splits" if (found.fold_of == NO_FOLD).any() else ""
     source = (
-        f"{found.folds}-fold cross-validation of {found.recipe.get('name', 'a recipe')}, which "
-        f"reads {100 * found.mean:.1f} ± {100 * found.deviation:.1f} % of the faces as labelled"
+        f"{found.folds}-fold cross-validation of {found.recipe.get('name', 'a recipe')} "
+        f"({100 * found.mean:.1f} ± {100 * found.deviation:.1f} % of its training faces read as "
+        f"labelled{others})"
     )
     return find_label_errors(dataset, found.probabilities, source=source)
 

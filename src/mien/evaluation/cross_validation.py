@@ -84,6 +84,8 @@ def cross_validate(
         RecipeError: The recipe starts from a model that learned from these faces.
         ValueError: There are fewer than two folds, or there is no such device.
     """
+    from mien.training.resumption import has_begun  # noqa: PLC0415 - brings torch
+
     folder = Path(folder)
     if folds < 2:
         raise ValueError(f"folds: expected 2 or more, got {folds}")
@@ -98,7 +100,7 @@ def cross_validate(
         "faces_sha256": faces_sha256(dataset),
         "version": mien.__version__,
     }
-    if (folder / FACTS).is_file() and _run_folder(folder, 0).exists():
+    if (folder / FACTS).is_file() and has_begun(_run_folder(folder, 0)):
         if _is_over(folder, plan, resume=resume):
             return read_cross_validation(folder)
     else:

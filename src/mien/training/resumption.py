@@ -41,11 +41,16 @@ def finish_run(
         ValueError: There is no such device.
     """
     if not _is_finished(folder, recipe, dataset):
-        resume = any((folder / name).is_file() for name in (LAST, CLASSICAL_FILE))
+        resume = has_begun(folder)
         result = train(recipe, dataset, folder, resume=resume, device=device, watch=watch)
         if result.interrupted:
             raise KeyboardInterrupt
     return _summary(folder)
+
+
+def has_begun(folder: Path) -> bool:
+    """Return whether a folder holds something that a training can go on from."""
+    return any((folder / name).is_file() for name in (LAST, CLASSICAL_FILE))
 
 
 def _is_finished(folder: Path, recipe: Recipe, dataset: ExpressionDataset) -> bool:
