@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from mien.data.dataset import ExpressionDataset
-from mien.data.ferplus import align_votes, read_votes
+from mien.data.ferplus import align_votes, majority_expressions, read_votes
 from mien.errors import DataError
+from mien.expressions import EXPRESSIONS, FERPLUS_COLUMNS
 
 VotesText = Callable[[ExpressionDataset], str]
 
@@ -93,3 +94,25 @@ def test_an_empty_file_has_no_columns(votes_file: Path) -> None:
     votes_file.write_text("")
     with pytest.raises(DataError, match=r"fer2013new.csv: no column 'Usage'"):
         read_votes(votes_file)
+
+
+def test_a_majority_is_more_than_half_of_all_votes() -> None:
+    columns = list(FERPLUS_COLUMNS)
+    votes = np.zeros((6, len(columns)), np.uint8)
+    for row, counts in enumerate(
+        [
+            {"sadness": 6, "fear": 4},
+            {"sadness": 5, "fear": 5},
+            {"sadness": 5, "NF": 5},
+            {"contempt": 10},
+            {},
+            {"neutral": 200, "anger": 199},
+        ]
+    ):
+        for column, count in counts.items():
+            votes[row, columns.index(column)] = count
+
+    found = majority_expressions(votes)
+
+    sad, neutral = EXPRESSIONS.index("sad"), EXPRESSIONS.index("neutral")
+    assert found.tolist() == [sad, -1, -1, -1, -1, neutral]

@@ -9,12 +9,14 @@ import torch
 from mien.data.dataset import ExpressionDataset
 from mien.errors import DataError, RecipeError
 from mien.models import CLASSICAL, ClassicalConfig, ClassicalModel
-from mien.models.classical import HogSvmConfig, PcaKnnConfig
+from mien.models.classical import HogLogisticConfig, HogSvmConfig, PcaKnnConfig
 
 #: Each baseline, small enough to be fitted in a second.
 SMALL: list[ClassicalConfig] = [
     HogSvmConfig(landmarks=50),
     HogSvmConfig(kernel="linear", mirrored=False),
+    HogLogisticConfig(landmarks=50),
+    HogLogisticConfig(kernel="linear", mirrored=False),
     PcaKnnConfig(components=20, neighbours=5),
     PcaKnnConfig(components=20, neighbours=5, weights="uniform", metric="euclidean"),
 ]
@@ -76,6 +78,25 @@ def test_the_temperature_makes_the_loss_mean_something(faces: ExpressionDataset)
     assert loss(model.temperature) < loss(1.0) / 2, "distances alone are no logits"
 
 
+def test_logistic_logits_are_log_probabilities(faces: ExpressionDataset) -> None:
+    unseen = faces.split("PublicTest")
+
+    logits = fit(HogLogisticConfig(kernel="linear"), faces.split("Training")).logits(unseen.images)
+
+    np.testing.assert_allclose(np.exp(logits).sum(axis=1), 1, rtol=1e-5)
+    loss = -logits[np.arange(len(unseen)), unseen.labels].mean()
+    assert loss < 0.7, "guessing costs 1.95"
+
+
+def test_the_optimiser_may_stop_early_without_a_word(
+    faces: ExpressionDataset, recwarn: pytest.WarningsRecorder
+) -> None:
+    model = fit(HogLogisticConfig(kernel="linear", iterations=1), faces.split("Training"))
+
+    assert model.pipeline.named_steps["logistic"].n_iter_ == 1
+    assert not [warning for warning in recwarn if "converge" in str(warning.message)]
+
+
 def test_votes_are_log_probabilities(faces: ExpressionDataset) -> None:
     training = faces.split("Training")
 
@@ -119,6 +140,8 @@ def test_parameters_are_the_numbers_stored(faces: ExpressionDataset) -> None:
         (lambda: HogSvmConfig(gamma=-1.0), "model.gamma: expected a number above 0"),
         (lambda: HogSvmConfig(landmarks=0), "model.landmarks: expected 1 or more"),
         (lambda: HogSvmConfig(pixels_per_cell=20, cells_per_block=3), "leave 2 cells a side"),
+        (lambda: HogLogisticConfig(C=0.0), "model.C: expected a number above 0"),
+        (lambda: HogLogisticConfig(iterations=0), "model.iterations: expected 1 or more, got 0"),
         (lambda: PcaKnnConfig(neighbours=0), "model.neighbours: expected 1 or more"),
         (lambda: PcaKnnConfig(components=2305), "model.components: a face has 2304 pixels"),
     ],

@@ -11,6 +11,7 @@ import mien
 from mien.cli.analyze import analyze
 from mien.cli.audit import audit
 from mien.cli.compare import compare
+from mien.cli.cross_validate import cross_validate
 from mien.cli.data import app as data_app
 from mien.cli.errors import USER_ERROR
 from mien.cli.evaluate import evaluate
@@ -59,6 +60,7 @@ app.command("fine-tune")(fine_tune)
 app.command()(tune)
 app.command()(sweep)
 app.command("lr-range")(lr_range)
+app.command("cross-validate")(cross_validate)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(explain)

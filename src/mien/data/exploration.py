@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.data.duplicates import Duplicates, find_duplicates
+from mien.data.ferplus import majority_expressions
 from mien.data.measures import Measure, blocks, measure_images
 from mien.errors import DataError
-from mien.expressions import FERPLUS_COLUMNS
+from mien.expressions import EXPRESSIONS, FERPLUS_COLUMNS
 
 #: From here on the largest class outweighs the smallest so far that accuracy alone misleads.
 _NOTABLE_IMBALANCE: Final = 3.0
@@ -278,15 +279,14 @@ def _vote_facts(dataset: ExpressionDataset) -> VoteFacts | None:
         return None
     votes = dataset.votes.astype(np.int64)
     totals = votes.sum(axis=1)
-    columns = list(FERPLUS_COLUMNS)
-    named = [column for column, expression in FERPLUS_COLUMNS.items() if expression is not None]
-    of_expressions = votes[:, [columns.index(column) for column in named]]
-    decided = 2 * of_expressions.max(axis=1) > totals
-    winners = np.array([FERPLUS_COLUMNS[column] for column in named])[of_expressions.argmax(axis=1)]
-    agreeing = decided & (winners == np.array(dataset.classes)[dataset.labels])
+    majority = majority_expressions(dataset.votes)
+    decided = majority >= 0
+    labels = np.array(dataset.classes)[dataset.labels]
+    agreeing = decided & (np.array(EXPRESSIONS)[majority] == labels)
+    no_face = list(FERPLUS_COLUMNS).index("NF")
     return VoteFacts(
         without=int((totals == 0).sum()),
-        not_a_face=int((2 * votes[:, columns.index("NF")] > totals).sum()),
+        not_a_face=int((2 * votes[:, no_face] > totals).sum()),
         decided=int(decided.sum()),
         agreeing=int(agreeing.sum()),
     )

@@ -144,3 +144,14 @@ def votes_by_class(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """
     columns = list(FERPLUS_COLUMNS.values())
     return votes[:, [columns.index(name) for name in EXPRESSIONS]]
+
+
+def majority_expressions(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return ``(N,)`` int64 the expression that most voters saw, from ``(N, 10)`` FER+ columns.
+
+    An index into :data:`mien.expressions.EXPRESSIONS` where more than half of all of an image's
+    votes are for it, those for contempt, unknown and no face counted; -1 where none has so many.
+    """
+    of_expressions = votes_by_class(votes).astype(np.int64)
+    decided = 2 * of_expressions.max(axis=1) > votes.sum(axis=1, dtype=np.int64)
+    return np.where(decided, of_expressions.argmax(axis=1), -1)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mien.data.balance import VARIED, balance
 from mien.data.dataset import SPLITS, ExpressionDataset
@@ -44,15 +45,23 @@ def _hold_out(recipe: Recipe, dataset: ExpressionDataset) -> ExpressionDataset:
     config = recipe.data
     where = np.flatnonzero(dataset.split_codes == SPLITS.index(config.train))
     training = dataset.take(where)
-    # One face stands for all its copies, exact ones and those that `balance` varied.
-    originals = np.array([name.partition(VARIED)[0] for name in training.names])
-    groups = group_together(group_copies(training.images), originals)
+    groups = group_faces(training)
     _, first = np.unique(groups, return_index=True)
     kept = stratified_indices(training.labels[first], 1 - config.hold_out, seed=recipe.seed)
     codes = dataset.split_codes.copy()
     held_out = np.delete(first, kept)
     codes[where[np.isin(groups, groups[held_out])]] = SPLITS.index(config.validation)
     return replace(dataset, split_codes=codes)
+
+
+def group_faces(dataset: ExpressionDataset) -> npt.NDArray[np.int64]:
+    """Return ``(N,)`` groups of faces that must never be learned from and measured on at once.
+
+    One face stands for all its copies, exact ones and those that
+    :func:`mien.data.balance.balance` varied.
+    """
+    originals = np.array([name.partition(VARIED)[0] for name in dataset.names])
+    return group_together(group_copies(dataset.images), originals)
 
 
 def learning_splits(

@@ -9,25 +9,21 @@
 """
 
 import itertools
-import json
 import re
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
-from mien.errors import CheckpointError, MienError, RecipeError
-from mien.metadata import model_file
+from mien.errors import RecipeError
 from mien.training.callbacks import Progress
-from mien.training.checkpoint import LAST
 from mien.training.recipe import Recipe
-from mien.training.recipe_file import load_recipe, override_recipe
-from mien.training.run import train
+from mien.training.recipe_file import override_recipe
+from mien.training.resumption import finish_run
 from mien.training.search_space import Choices, refuse_test_split
-from mien.training.splits import describe_data, learning_splits
 from mien.training.tables import write_table
 
 TABLE: Final = "sweep.csv"
@@ -133,7 +129,8 @@ def sweep(
     outcomes: list[list[dict[str, Any]]] = [[] for _ in cells]
     for index, name, changed in plan:
         told = None if watch is None else _named(watch, name)
-        outcomes[index].append(_outcome(changed, dataset, folder / name, device, told))
+        summary = finish_run(changed, dataset, folder / name, device=device, watch=told)
+        outcomes[index].append(summary)
         rows = [_row(cell, done) for cell, done in zip(cells, outcomes, strict=True) if done]
         write_table(folder / TABLE, [row.to_dict() for row in rows])
     draw_sweep(rows, folder / PLOT, validation=recipe.data.validation)
@@ -189,45 +186,6 @@ def _runs(recipe: Recipe, grid: Grid, seed: int) -> Iterator[tuple[str, Recipe]]
             raise RecipeError(f"two combinations would share the folder {name}: sweep them apart")
         names.add(name)
         yield name, changed
-
-
-def _outcome(
-    recipe: Recipe,
-    dataset: ExpressionDataset,
-    folder: Path,
-    device: str,
-    watch: Callable[[Progress], None] | None,
-) -> dict[str, Any]:
-    """Return what ``run.json`` says of a training, which is begun or resumed where needed."""
-    if not _is_finished(folder, recipe, dataset):
-        resume = (folder / LAST).is_file()
-        result = train(recipe, dataset, folder, resume=resume, device=device, watch=watch)
-        if result.interrupted:
-            raise KeyboardInterrupt
-    return _summary(folder)
-
-
-def _is_finished(folder: Path, recipe: Recipe, dataset: ExpressionDataset) -> bool:
-    """Return whether the folder holds this very training, whole."""
-    if not ((folder / "run.json").is_file() and model_file(folder).is_file()):
-        return False
-    try:
-        trained = replace(load_recipe(folder / "recipe.toml"), name=recipe.name)
-        summary = _summary(folder)
-    except MienError:
-        return False
-    if trained != recipe or summary.get("interrupted") is not False:
-        return False
-    return bool(summary.get("data") == describe_data(recipe, *learning_splits(recipe, dataset)))
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    path = folder / "run.json"
-    try:
-        summary: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not the summary that mien wrote: {error}") from error
-    return summary
 
 
 def _row(cell: dict[str, str], outcomes: Sequence[dict[str, Any]]) -> SweepRow:

@@ -1,0 +1,257 @@
+"""Cross-validation: every face read by a model that never saw it, from K trainings.
+
+::
+
+    FOLDER/
+    ├── fold-1/                  a run, as `mien train` leaves it, on all other folds
+    ├── …
+    ├── cross-validation.json    recipe, data, and the accuracy of each fold
+    └── cross-validation.npz     probabilities and folds of all faces
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+import mien
+from mien.analysis.classifier import DEFAULT_MODEL, ExpressionClassifier, softmax
+from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.selection import regroup_classes
+from mien.errors import CheckpointError, DataError, RecipeError
+from mien.evaluation.out_of_sample import (
+    ARRAYS,
+    FACTS,
+    NO_FOLD,
+    CrossValidation,
+    faces_sha256,
+    read_cross_validation,
+    read_facts,
+    write_cross_validation,
+    write_facts,
+)
+from mien.evaluation.predictor import open_predictor
+
+if TYPE_CHECKING:
+    from mien.training import Progress, Recipe
+
+#: Share of the learning folds to choose the epoch on, where the data has no split for that and
+#: the recipe names no share.
+_HOLD_OUT: Final = 0.1
+
+
+def cross_validate(
+    recipe: "Recipe",
+    dataset: ExpressionDataset,
+    folder: str | Path,
+    *,
+    folds: int = 5,
+    device: str = "auto",
+    watch: "Callable[[str, Progress], None] | None" = None,
+    resume: bool = True,
+) -> CrossValidation:
+    """Train a recipe once a fold, each time on the other folds, and read the faces left out.
+
+    The folds part all faces of the recipe's training split, every class evenly, by the recipe's
+    seed. Copies are always in the same fold: exact ones, and those that
+    :func:`mien.data.balance.balance` varied. What the recipe leaves out of training (cleaning, a
+    share, balancing) is read all the same.
+
+    Each run chooses its epoch on the recipe's validation split, never on the fold that it is
+    measured on. Where the data has no such split, a share of the learning folds is held out for
+    it: ``data.hold_out`` of the recipe, or else a tenth.
+
+    Args:
+        recipe: What to train and how. Weights that it starts from must not have learned from
+            these faces either; of the embedded model and FER2013 that is checked.
+        dataset: Holds the recipe's training split. Faces of its other splits are read as well.
+        folder: Where the runs and the result go; made if it is not there.
+        folds: At least 2.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        watch: Called with the run's name after every step and every epoch.
+        resume: Keep finished folds and go on with a broken one; without it, a folder that holds a
+            cross-validation is refused.
+
+    Raises:
+        CheckpointError: ``folder`` holds a cross-validation and ``resume`` is off, or one of
+            another recipe, other data or another number of folds.
+        DataError: The folds cannot be made from the data.
+        KeyboardInterrupt: Ctrl-C; the same call goes on.
+        RecipeError: The recipe starts from a model that learned from these faces.
+        ValueError: There are fewer than two folds, or there is no such device.
+    """
+    from mien.training.resumption import has_begun  # noqa: PLC0415 - brings torch
+
+    folder = Path(folder)
+    if folds < 2:
+        raise ValueError(f"folds: expected 2 or more, got {folds}")
+    if recipe.initial == DEFAULT_MODEL.stem:
+        _refuse_learned(dataset)
+    if recipe.data.classes:
+        dataset = regroup_classes(dataset, recipe.data.classes)
+    fold_of = assign_folds(dataset, folds, split=recipe.data.train, seed=recipe.seed)
+    plan = {
+        "recipe": json.loads(json.dumps(recipe.to_dict())),
+        "folds": folds,
+        "faces_sha256": faces_sha256(dataset),
+        "version": mien.__version__,
+    }
+    if (folder / FACTS).is_file() and has_begun(_run_folder(folder, 0)):
+        if _is_over(folder, plan, resume=resume):
+            return read_cross_validation(folder)
+    else:
+        write_facts(folder, plan)
+    runs = _train_folds(recipe, dataset, folder, fold_of, device=device, watch=watch)
+    found = _read_left_out(plan["recipe"], dataset, fold_of, runs, split=recipe.data.train)
+    write_cross_validation(folder, found)
+    return found
+
+
+def assign_folds(
+    dataset: ExpressionDataset, folds: int, *, split: str, seed: int
+) -> npt.NDArray[np.int64]:
+    """Return ``(N,)`` int64 each face's fold, from 0, copies together and classes evenly.
+
+    Args:
+        dataset: The faces.
+        folds: How many folds.
+        split: What is parted. A face of another split is in a fold if it is a copy of one of
+            these, and otherwise in :data:`NO_FOLD`.
+        seed: Which faces go where.
+
+    Raises:
+        DataError: There are fewer different faces than folds.
+    """
+    from mien.training.splits import group_faces  # noqa: PLC0415 - brings torch
+
+    groups = np.unique(group_faces(dataset), return_inverse=True)[1]
+    parted = np.flatnonzero(dataset.split_codes == SPLITS.index(split))
+    found, first, sizes = np.unique(groups[parted], return_index=True, return_counts=True)
+    if len(found) < folds:
+        raise DataError(
+            f"{split} has {len(found)} different faces, too few for {folds} folds: ask for fewer"
+        )
+    labels = dataset.labels[parted[first]]
+    # Dealt like cards, class by class and large groups first, so that all folds come out alike.
+    chance = np.random.default_rng(seed).random(len(found))
+    fold_of_group = np.full(len(dataset), NO_FOLD)
+    fold_of_group[found[np.lexsort((chance, -sizes, labels))]] = np.arange(len(found)) % folds
+    return fold_of_group[groups]
+
+
+def _train_folds(
+    recipe: "Recipe",
+    dataset: ExpressionDataset,
+    folder: Path,
+    fold_of: npt.NDArray[np.int64],
+    *,
+    device: str,
+    watch: "Callable[[str, Progress], None] | None",
+) -> dict[Path, float]:
+    """Train what is missing; return each fold's run and how many minutes it took."""
+    from mien.training.resumption import finish_run  # noqa: PLC0415 - brings torch
+
+    recipe = _fold_recipe(recipe, dataset)
+    is_parted = dataset.split_codes == SPLITS.index(recipe.data.train)
+    is_chosen_on = dataset.split_codes == SPLITS.index(recipe.data.validation)
+    runs = {}
+    for fold in range(int(fold_of.max()) + 1):
+        run = _run_folder(folder, fold)
+        learned = np.flatnonzero((is_parted & (fold_of != fold)) | is_chosen_on)
+        told = None if watch is None else _named(watch, run.name)
+        summary = finish_run(recipe, dataset.take(learned), run, device=device, watch=told)
+        runs[run] = float(summary["minutes"])
+    return runs
+
+
+def _read_left_out(
+    recipe: Mapping[str, Any],
+    dataset: ExpressionDataset,
+    fold_of: npt.NDArray[np.int64],
+    runs: Mapping[Path, float],
+    *,
+    split: str,
+) -> CrossValidation:
+    """Read every face by the runs that did not learn from it, and measure each run."""
+    probabilities = np.zeros((len(dataset), len(dataset.classes)), np.float32)
+    is_parted = dataset.split_codes == SPLITS.index(split)
+    accuracies, counts = [], []
+    for fold, run in enumerate(runs):
+        predictor = open_predictor(run)
+        for where, share in ((fold_of == fold, 1.0), (fold_of == NO_FOLD, 1 / len(runs))):
+            if where.any():
+                read = softmax(predictor.logits(dataset.images[where]))
+                probabilities[where] += np.float32(share) * read
+        left_out = is_parted & (fold_of == fold)
+        right = probabilities[left_out].argmax(axis=1) == dataset.labels[left_out]
+        accuracies.append(float(right.mean()))
+        counts.append(len(right))
+    return CrossValidation(
+        recipe=recipe,
+        classes=dataset.classes,
+        probabilities=probabilities,
+        fold_of=fold_of,
+        accuracies=tuple(accuracies),
+        counts=tuple(counts),
+        minutes=tuple(runs.values()),
+        fingerprint=dataset.fingerprint,
+        faces_sha256=faces_sha256(dataset),
+    )
+
+
+def _run_folder(folder: Path, fold: int) -> Path:
+    return folder / f"fold-{fold + 1}"
+
+
+def _refuse_learned(dataset: ExpressionDataset) -> None:
+    """Raise where the embedded model learned from these faces, going by the classes' counts."""
+    learned = ExpressionClassifier(DEFAULT_MODEL).metadata.data
+    split = learned["train"]
+    if dataset.split(split).counts() == learned["counts"][split]:
+        raise RecipeError(
+            f"initial: {DEFAULT_MODEL.stem} learned from these faces, so it cannot read them out "
+            f"of sample: start from random weights with --set initial="
+        )
+
+
+def _fold_recipe(recipe: "Recipe", dataset: ExpressionDataset) -> "Recipe":
+    """Return the recipe for one fold's run, whose data has its classes already."""
+    data = replace(recipe.data, classes=())
+    if data.validation not in dataset.splits and not data.hold_out:
+        data = replace(data, hold_out=_HOLD_OUT)
+    return replace(recipe, data=data)
+
+
+def _is_over(folder: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
+    """Return whether the cross-validation in a folder, which must be this one, is finished."""
+    from mien.training.recipe_file import recipe_from_dict  # noqa: PLC0415 - brings torch
+
+    if not resume:
+        raise CheckpointError(
+            f"{folder} already holds a cross-validation: resume it, or name another folder"
+        )
+    before = read_facts(folder)
+    try:  # by its meaning: what a newer version added has its default
+        recipes = [recipe_from_dict(facts["recipe"]) for facts in (before, plan)]
+    except (AttributeError, KeyError, TypeError, ValueError, RecipeError):
+        recipes = []
+    same = {
+        "recipe": len(recipes) == 2 and recipes[0] == recipes[1],
+        "data": before.get("faces_sha256") == plan["faces_sha256"],
+        "number of folds": before.get("folds") == plan["folds"],
+    }
+    for part, is_same in same.items():
+        if not is_same:
+            raise CheckpointError(
+                f"{folder}: the cross-validation was begun with another {part}; go on with the "
+                f"same, or name another folder"
+            )
+    return (folder / ARRAYS).is_file()
+
+
+def _named(watch: "Callable[[str, Progress], None]", name: str) -> "Callable[[Progress], None]":
+    return lambda progress: watch(name, progress)

@@ -1,0 +1,76 @@
+"""Trainings that are part of a larger work: finished ones are kept, broken ones gone on with."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mien.data.dataset import ExpressionDataset
+from mien.errors import CheckpointError, MienError
+from mien.metadata import CLASSICAL_FILE, model_file
+from mien.training.callbacks import Progress
+from mien.training.checkpoint import LAST
+from mien.training.recipe import Recipe
+from mien.training.recipe_file import load_recipe
+from mien.training.run import train
+from mien.training.splits import describe_data, learning_splits
+
+
+def finish_run(
+    recipe: Recipe,
+    dataset: ExpressionDataset,
+    folder: Path,
+    *,
+    device: str = "auto",
+    watch: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Return what ``run.json`` says of a training, which is begun or resumed where needed.
+
+    Args:
+        recipe: What to train and how.
+        dataset: Holds the recipe's training and validation splits.
+        folder: The run's; made if it is not there.
+        device: As for :func:`mien.training.train`.
+        watch: Called after every step and every epoch.
+
+    Raises:
+        CheckpointError: ``folder`` has a run of another recipe or other data.
+        DataError: The recipe's splits cannot be made from the data.
+        KeyboardInterrupt: Ctrl-C; the same call goes on.
+        ValueError: There is no such device.
+    """
+    if not _is_finished(folder, recipe, dataset):
+        resume = has_begun(folder)
+        result = train(recipe, dataset, folder, resume=resume, device=device, watch=watch)
+        if result.interrupted:
+            raise KeyboardInterrupt
+    return _summary(folder)
+
+
+def has_begun(folder: Path) -> bool:
+    """Return whether a folder holds something that a training can go on from."""
+    return any((folder / name).is_file() for name in (LAST, CLASSICAL_FILE))
+
+
+def _is_finished(folder: Path, recipe: Recipe, dataset: ExpressionDataset) -> bool:
+    """Return whether the folder holds this very training, whole."""
+    if not ((folder / "run.json").is_file() and model_file(folder).is_file()):
+        return False
+    try:
+        trained = replace(load_recipe(folder / "recipe.toml"), name=recipe.name)
+        summary = _summary(folder)
+    except MienError:
+        return False
+    if trained != recipe or summary.get("interrupted") is not False:
+        return False
+    return bool(summary.get("data") == describe_data(recipe, *learning_splits(recipe, dataset)))
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    path = folder / "run.json"
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not the summary that mien wrote: {error}") from error
+    return summary
