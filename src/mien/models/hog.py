@@ -49,12 +49,12 @@ def hog_features(
         gradients = gradients[:, : cells * pixels_per_cell, : cells * pixels_per_cell]
         cell = np.arange(cells * pixels_per_cell) // pixels_per_cell
         cell_of = np.arange(len(gradients))[:, None, None] * cells**2 + cell[:, None] * cells + cell
-        sums = np.bincount(
+        histograms = np.bincount(
             (cell_of * orientations + bins[gradients]).ravel(),
             weights=lengths[gradients].ravel(),
             minlength=len(gradients) * cells**2 * orientations,
         )
-        histograms = sums.reshape(-1, cells, cells, orientations) / pixels_per_cell**2
+        histograms = histograms.reshape(-1, cells, cells, orientations) / pixels_per_cell**2
         features[start : start + _BLOCK] = _normalise_blocks(histograms, cells_per_block)
     return features
 
