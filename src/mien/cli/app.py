@@ -9,6 +9,7 @@ import typer
 
 import mien
 from mien.cli.analyze import analyze
+from mien.cli.calibrate import calibrate
 from mien.cli.compare import compare
 from mien.cli.data import app as data_app
 from mien.cli.errors import USER_ERROR
@@ -59,6 +60,7 @@ app.command()(sweep)
 app.command("lr-range")(lr_range)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(calibrate)
 app.command()(export)
 app.command()(models)
 app.command()(recipes)

@@ -5,6 +5,7 @@ A new kind of model is an implementation of :class:`Predictor` and a line in :fu
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.analysis.classifier import ExpressionClassifier, softmax
+from mien.data.dataset import ExpressionDataset
 from mien.errors import DataError
+from mien.evaluation.model_calibration import read_temperature
 from mien.metadata import CLASSICAL_FILE, model_file
 from mien.preprocess import FACE_SIZE, standardise
 
@@ -27,6 +30,8 @@ class Predictor(Protocol):
         file_bytes: Size of its file.
         threads: Processor threads it computes with.
         recipe: The recipe it was trained by, as plain types; empty where not known.
+        temperature: What its network's answers were divided by to make the logits; 1 where it was
+            not calibrated, None for several models as one.
     """
 
     @property
@@ -46,6 +51,9 @@ class Predictor(Protocol):
 
     @property
     def recipe(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+    @property
+    def temperature(self) -> float | None: ...  # noqa: D102
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
@@ -67,6 +75,25 @@ def open_predictor(model: str | Path) -> Predictor:
     return CheckpointPredictor(file)
 
 
+def faces_as_trained(predictor: Predictor, dataset: ExpressionDataset) -> ExpressionDataset:
+    """Return the data set as the model's recipe prepares it: classes merged, faces held out.
+
+    Raises:
+        DataError: The recipe merges classes that the data does not have.
+        RecipeError: The model's recipe is not one of this version.
+    """
+    wanted: Mapping[str, Any] = predictor.recipe.get("data", {})
+    if not (wanted.get("classes") or wanted.get("hold_out")):
+        return dataset
+    from mien.training.recipe_file import recipe_from_dict  # noqa: PLC0415 - brings torch
+    from mien.training.splits import prepare_splits  # noqa: PLC0415
+
+    recipe = recipe_from_dict(predictor.recipe)
+    if dataset.classes == predictor.classes:  # merged before, or never to be
+        recipe = replace(recipe, data=replace(recipe.data, classes=()))
+    return prepare_splits(recipe, dataset)
+
+
 class CheckpointPredictor:
     """A checkpoint, run by torch on the processor."""
 
@@ -84,6 +111,7 @@ class CheckpointPredictor:
         self.file_bytes = file.stat().st_size
         self.threads: int = torch.get_num_threads()
         self.recipe: Mapping[str, Any] = checkpoint.recipe.to_dict()
+        self.temperature = read_temperature(file)
         self._network = network.to(memory_format=torch.channels_last)
         self._standard = {"mean": checkpoint.mean, "std": checkpoint.std}
 
@@ -98,7 +126,7 @@ class CheckpointPredictor:
             for start in range(0, len(images), EVALUATION_BATCH):
                 faces = standardise(images[start : start + EVALUATION_BATCH], **self._standard)
                 parts.append(self._network(torch.from_numpy(faces)).numpy())
-        return np.concatenate(parts)
+        return _divide(np.concatenate(parts), self.temperature)
 
 
 class OnnxPredictor:
@@ -113,6 +141,7 @@ class OnnxPredictor:
         self.parameters, self.multiply_adds = count_operations(file)
         self.file_bytes = file.stat().st_size
         self.recipe: Mapping[str, Any] = self._classifier.metadata.recipe
+        self.temperature = self._classifier.metadata.temperature
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, up to a constant each."""
@@ -132,11 +161,12 @@ class ClassicalPredictor:
         self.file_bytes = file.stat().st_size
         self.threads = _cores()
         self.recipe: Mapping[str, Any] = recipe.to_dict()
+        self.temperature = read_temperature(file)
         self._model = model
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
-        return self._model.logits(images)
+        return _divide(self._model.logits(images), self.temperature)
 
 
 class MirrorPredictor:
@@ -153,6 +183,7 @@ class MirrorPredictor:
         self.file_bytes = predictor.file_bytes
         self.threads = predictor.threads
         self.recipe = predictor.recipe
+        self.temperature = predictor.temperature
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logarithms of the mean probabilities."""
@@ -184,10 +215,15 @@ class EnsemblePredictor:
         self.file_bytes = _sum([p.file_bytes for p in self._predictors])
         self.threads = max(p.threads for p in self._predictors)
         self.recipe = self._predictors[0].recipe
+        self.temperature = None
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logarithms of the mean probabilities."""
         return _log_mean([predictor.logits(images) for predictor in self._predictors])
+
+
+def _divide(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:
+    return logits / np.float32(temperature)
 
 
 def _log_mean(logits: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
