@@ -21,8 +21,8 @@ from mien.evaluation.model_calibration import (
 from mien.evaluation.predictor import EnsemblePredictor, MirrorPredictor, open_predictor
 from mien.expressions import UNCERTAIN
 from mien.metadata import BEST, ModelMetadata
-from mien.training import Recipe
 from mien.training.classical import train_classical
+from mien.training.recipe_file import recipe_from_dict
 
 WriteModel = Callable[..., Path]
 
@@ -161,10 +161,9 @@ def test_no_answer_changes(tmp_path: Path, write_model: WriteModel, run: Path) -
         np.testing.assert_array_equal(after.logits(images).argmax(axis=1), before)
 
 
-def test_a_baseline_is_calibrated_as_well(
-    tmp_path: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
-) -> None:
-    recipe = make_recipe(model={"name": "pca_knn", "components": 5, "neighbours": 3})
+def test_a_baseline_is_calibrated_as_well(tmp_path: Path, faces: ExpressionDataset) -> None:
+    options = {"name": "pca_knn", "components": 5, "neighbours": 3}
+    recipe = recipe_from_dict({"name": "small", "model": options})
     train_classical(recipe, faces, tmp_path / "run")
 
     calibration = calibrate(tmp_path / "run", faces)

@@ -29,7 +29,8 @@ def calibrated(count: int, *, seed: int = 1) -> tuple[Logits, Labels]:
 def logits_of(*confidences: float) -> Logits:
     """Logits of two classes, of which the first has these probabilities."""
     first = np.array(confidences)
-    return np.log(np.stack([first, 1 - first], axis=1))
+    logits: Logits = np.log(np.stack([first, 1 - first], axis=1))
+    return logits
 
 
 def test_figures_are_those_worked_out_by_hand() -> None:

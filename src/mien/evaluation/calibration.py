@@ -289,12 +289,14 @@ def shift_logits(logits: npt.NDArray[np.floating[Any]]) -> _Floats:
     wide = logits.astype(np.float64)
     # Halved first: two finite numbers may lie farther apart than the largest one.
     halves = wide / 2 - wide.max(axis=1, keepdims=True) / 2
-    return 2 * np.maximum(halves, _FARTHEST / 2)
+    shifted: _Floats = 2 * np.maximum(halves, _FARTHEST / 2)
+    return shifted
 
 
 def _softmax(logits: npt.NDArray[np.floating[Any]]) -> _Floats:
-    exponentials: _Floats = np.exp(shift_logits(logits))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    exponentials = np.exp(shift_logits(logits))
+    probabilities: _Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def _readings(probabilities: _Floats, labels: _Integers) -> tuple[_Floats, npt.NDArray[np.bool_]]:
