@@ -12,10 +12,12 @@ import torch
 
 import mien
 from mien import export as exporting
+from mien.analysis.classifier import softmax
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError
-from mien.evaluation import evaluate
-from mien.export import export
+from mien.evaluation import evaluate, open_predictor
+from mien.evaluation.calibrate import calibrate, write_calibration
+from mien.export import describe, export
 from mien.metadata import ModelMetadata
 from mien.preprocess import FER2013_CROP
 from mien.training import Recipe, train
@@ -136,3 +138,24 @@ def test_damaged_evaluations_are_told(trained: Path, tmp_path: Path) -> None:
 
     with pytest.raises(CheckpointError, match=r"evaluation-PublicTest\.json"):
         export(run, tmp_path / "tiny.onnx")
+
+
+def test_a_calibration_travels_with_its_own_checkpoint_only(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    plain = describe(load_checkpoint(run))
+    assert (plain.temperature, plain.uncertain_below) == (1, 0)
+    calibration = calibrate(run, faces, uncertain_below=0.4)
+    write_calibration(calibration, run)
+
+    done = export(run)
+
+    facts = done.metadata
+    assert (facts.temperature, facts.uncertain_below) == (calibration.temperature, 0.4)
+    assert facts.data["calibration"]["split"] == "PublicTest"
+    images = faces.images[:20]
+    ours, theirs = (softmax(open_predictor(each).logits(images)) for each in (done.path, run))
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    torch.save({**torch.load(run / "last.ckpt", weights_only=True), "extra": 1}, run / "other.ckpt")
+    assert describe(load_checkpoint(run / "other.ckpt")).temperature == 1

@@ -3,11 +3,14 @@ import doctest
 import pytest
 
 from mien import expressions, results
+from mien.errors import ModelError
 from mien.expressions import (
     ALIASES,
     DATASET_CODES,
     EXPRESSIONS,
     FERPLUS_COLUMNS,
+    UNCERTAIN,
+    check_uncertain_below,
     nearest_name,
     parse_expression,
 )
@@ -50,3 +53,20 @@ def test_nothing_is_near_to_nonsense() -> None:
 @pytest.mark.parametrize("module", [expressions, results])
 def test_examples_in_the_docstrings_hold(module: object) -> None:
     assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
+
+
+def test_uncertain_is_none_of_the_seven() -> None:
+    assert UNCERTAIN not in {*EXPRESSIONS, *ALIASES}
+    with pytest.raises(ValueError, match="unknown expression"):
+        parse_expression(UNCERTAIN)
+
+
+def test_a_limit_is_a_probability_and_a_class_of_that_name_leaves_none() -> None:
+    for fine in (0, 0.4, 1):
+        check_uncertain_below(fine, EXPRESSIONS)
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="must be 0 to 1"):
+            check_uncertain_below(wrong, EXPRESSIONS)
+    check_uncertain_below(0, ("happy", UNCERTAIN))
+    with pytest.raises(ModelError, match="of its own"):
+        check_uncertain_below(0.4, ("happy", UNCERTAIN))

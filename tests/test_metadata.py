@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from mien.errors import ModelError
-from mien.metadata import SCHEMA, CropGeometry, ModelMetadata
+from mien.metadata import SCHEMA, CropGeometry, ModelMetadata, file_sha256
 
 FACTS = ModelMetadata(
     name="tiny",
@@ -16,6 +18,8 @@ FACTS = ModelMetadata(
     version="0.1.0",
     recipe={"optimizer": {"lr": 0.1}},
     metrics={"PublicTest": {"accuracy": 0.7}},
+    temperature=1.3,
+    uncertain_below=0.25,
 )
 
 
@@ -55,3 +59,41 @@ def test_a_missing_fact_is_told() -> None:
 
     with pytest.raises(ModelError, match="damaged"):
         ModelMetadata.from_strings(strings)
+
+
+def test_a_file_from_before_calibration_is_as_its_network_answers() -> None:
+    strings = FACTS.to_strings()
+    del strings["mien.temperature"], strings["mien.uncertain_below"]
+
+    facts = ModelMetadata.from_strings(strings)
+
+    assert facts == replace(FACTS, temperature=1, uncertain_below=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("temperature", ["0", "-1", "NaN", "Infinity", "null", '"warm"', "[1]"]),
+        ("uncertain_below", ["-0.1", "1.1", "NaN", "null", '"some"']),
+    ],
+)
+def test_a_calibration_out_of_range_is_told(name: str, texts: list[str]) -> None:
+    for text in texts:
+        with pytest.raises(ModelError, match="damaged"):
+            ModelMetadata.from_strings({**FACTS.to_strings(), f"mien.{name}": text})
+
+
+def test_a_class_called_uncertain_is_told_as_any_other() -> None:
+    own = replace(FACTS, classes=("happy", "uncertain"), uncertain_below=0)
+
+    assert ModelMetadata.from_strings(own.to_strings()) == own
+    strings = {**own.to_strings(), "mien.uncertain_below": "0.5"}
+    with pytest.raises(ModelError, match="a class 'uncertain' of its own"):
+        ModelMetadata.from_strings(strings)
+
+
+def test_the_digest_is_of_the_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"abc")
+
+    assert file_sha256(path).startswith("ba7816bf")

@@ -1,8 +1,11 @@
 import json
 import pickle
+from dataclasses import replace
 
 import pytest
 
+from mien.errors import ModelError
+from mien.expressions import UNCERTAIN
 from mien.results import Face, FrameResult, Probabilities
 
 HAPPY = Probabilities(("happy", "sad"), (0.75, 0.25))
@@ -54,3 +57,32 @@ def test_no_face_is_an_empty_result_with_a_row() -> None:
     result = FrameResult(source="a.jpg", size_wh=(8, 9))
     assert (result.expression, result.probabilities) == (None, None)
     assert result.to_records() == [{"source": "a.jpg", "width": 8, "height": 9, "face": None}]
+
+
+def test_too_improbable_an_expression_is_not_told() -> None:
+    at_limit, below = (replace(FACE, uncertain_below=limit) for limit in (0.75, 0.76))
+
+    assert (at_limit.expression, at_limit.is_uncertain) == ("happy", False)
+    assert (below.expression, below.is_uncertain) == (UNCERTAIN, True)
+    assert (below.confidence, below.probabilities) == (0.75, HAPPY), "as they were"
+    assert not FACE.is_uncertain
+    assert below.to_dict() == {**FACE.to_dict(), "expression": UNCERTAIN, "uncertain_below": 0.76}
+    result = FrameResult(source="a.jpg", size_wh=(8, 9), faces=(below,))
+    assert result.expression == UNCERTAIN
+    (record,) = result.to_records()
+    assert (record["expression"], record["confidence"]) == (UNCERTAIN, 0.75)
+    assert pickle.loads(pickle.dumps(result)) == result
+
+
+def test_a_limit_is_a_probability() -> None:
+    for limit in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="uncertain_below must be 0 to 1"):
+            replace(FACE, uncertain_below=limit)
+
+
+def test_a_class_of_that_name_cannot_be_mistaken() -> None:
+    own = replace(FACE, probabilities=Probabilities((UNCERTAIN, "sad"), (0.6, 0.4)))
+
+    assert (own.expression, own.is_uncertain) == (UNCERTAIN, False)
+    with pytest.raises(ModelError, match="of its own"):
+        replace(own, uncertain_below=0.5)

@@ -14,9 +14,9 @@ from torch import nn
 import mien
 from mien.cache import atomic_write
 from mien.errors import CheckpointError
-from mien.evaluation.evaluate import file_sha256
 from mien.evaluation.evaluation import FACE_BY_FACE
-from mien.metadata import ModelMetadata, model_file
+from mien.evaluation.model_calibration import read_calibration
+from mien.metadata import ModelMetadata, file_sha256, model_file
 from mien.preprocess import FACE_SIZE, FER2013_CROP
 from mien.training.checkpoint import Checkpoint, load_checkpoint
 from mien.training.recipe import Recipe
@@ -83,7 +83,8 @@ def export(run: str | Path, path: str | Path | None = None) -> Export:
 def describe(checkpoint: Checkpoint) -> ModelMetadata:
     """Return what an exported file says of a checkpoint.
 
-    Evaluations beside it are included where they are of this very file, not of an earlier best.
+    Evaluations and a calibration beside it are included where they are of this very file, not of
+    an earlier best.
     """
     metrics: dict[str, Any] = {}
     digest = file_sha256(checkpoint.path)
@@ -96,7 +97,7 @@ def describe(checkpoint: Checkpoint) -> ModelMetadata:
                 metrics[evaluation.pop("split")] = evaluation
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{found}: not an evaluation of mien: {error!r}") from error
-    return ModelMetadata(
+    metadata = ModelMetadata(
         name=checkpoint.recipe.name,
         classes=checkpoint.classes,
         input_size=FACE_SIZE,
@@ -114,6 +115,8 @@ def describe(checkpoint: Checkpoint) -> ModelMetadata:
         metrics=metrics,
         seen=checkpoint.seen.to_text() if checkpoint.seen else "",
     )
+    calibration = read_calibration(checkpoint.path)
+    return metadata if calibration is None else calibration.apply(metadata)
 
 
 def _without_paths(recipe: Recipe) -> dict[str, Any]:

@@ -10,11 +10,16 @@ confusion matrix and every exported model without classes of its own uses it.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from mien.errors import ModelError
+
 EXPRESSIONS: Final = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+#: What a face is read as where even the most probable expression is too improbable.
+UNCERTAIN: Final = "uncertain"
 
 #: Other spellings seen in data sets and packages, lower case, to the canonical name.
 ALIASES: Final[Mapping[str, str]] = MappingProxyType(
@@ -107,6 +112,26 @@ def parse_expression(name: str) -> str:
     if key in EXPRESSIONS:
         return key
     raise ValueError(unknown_name("expression", name, EXPRESSIONS, aliases=ALIASES))
+
+
+def check_uncertain_below(probability: float, classes: Container[str]) -> None:
+    """See that faces can be called uncertain below a probability.
+
+    Args:
+        probability: The limit; 0 where no face is.
+        classes: The model's own classes, of which none may then be called uncertain.
+
+    Raises:
+        ValueError: The limit is not 0 to 1.
+        ModelError: A class of the model has that name.
+    """
+    if not 0 <= probability <= 1:
+        raise ValueError(f"uncertain_below must be 0 to 1, got {probability}")
+    if probability and UNCERTAIN in classes:
+        raise ModelError(
+            f"the model has a class {UNCERTAIN!r} of its own, which faces below a probability "
+            f"could not be told from: leave uncertain_below at 0"
+        )
 
 
 def unknown_name(

@@ -4,13 +4,16 @@ Written by :mod:`mien.export` and read by :mod:`mien.analysis.classifier`, both 
 :class:`ModelMetadata`, so that neither has a default of its own for any of these facts.
 """
 
+import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mien.errors import ModelError
+from mien.expressions import check_uncertain_below
 
 #: A run's checkpoint of its best epoch, which stands for the run; see :func:`model_file`.
 BEST = "best.ckpt"
@@ -18,11 +21,11 @@ BEST = "best.ckpt"
 #: A classical baseline's run has this file instead.
 CLASSICAL_FILE = "model.skops"
 
-#: Facts that older files lack, which have their default there.
-_ADDED_LATER = frozenset({"seen"})
-
 #: Version of this schema; a reader refuses a file of a newer one.
 SCHEMA = 1
+
+#: Facts that files of this schema did not have at first; their defaults say the same.
+_LATER: Final = ("seen", "temperature", "uncertain_below")
 
 
 def model_file(model: str | Path) -> Path:
@@ -31,6 +34,12 @@ def model_file(model: str | Path) -> Path:
     if not path.is_dir():
         return path
     return path / CLASSICAL_FILE if (path / CLASSICAL_FILE).is_file() else path / BEST
+
+
+def file_sha256(file: Path) -> str:
+    """Return the hex digest of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +75,14 @@ class ModelMetadata:
         metrics: What was measured, by split.
         seen: The faces that it learned from, as :class:`mien.data.seen_faces.SeenFaces` writes
             them; empty in an older version's file.
+        temperature: What logits are divided by to make calibrated probabilities; above 0, and 1
+            where the model was not calibrated.
+        uncertain_below: Probability, 0 to 1, below which the most probable class is too improbable
+            to be told; 0 where it is always told.
+
+    Raises:
+        ValueError: ``temperature`` or ``uncertain_below`` is out of range.
+        ModelError: There is ``uncertain_below`` and a class of that name.
     """
 
     name: str
@@ -80,6 +97,13 @@ class ModelMetadata:
     data: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     seen: str = ""
+    temperature: float = 1.0
+    uncertain_below: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.temperature > 0 and math.isfinite(self.temperature)):
+            raise ValueError(f"temperature must be above 0 and finite, got {self.temperature}")
+        check_uncertain_below(self.uncertain_below, self.classes)
 
     def to_strings(self) -> dict[str, str]:
         """Return the facts as ONNX metadata: every value a JSON text under ``mien.<name>``."""
@@ -101,13 +125,12 @@ class ModelMetadata:
                     f"the model's metadata has schema {strings['mien.schema']}, this version of "
                     f"mien reads up to {SCHEMA}: update mien"
                 )
-            facts = {
-                f.name: json.loads(strings[f"mien.{f.name}"])
-                for f in fields(cls)
-                if f"mien.{f.name}" in strings or f.name not in _ADDED_LATER
-            }
+            names = {f.name for f in fields(cls)}
+            names -= {name for name in _LATER if f"mien.{name}" not in strings}
+            facts = {name: json.loads(strings[f"mien.{name}"]) for name in names}
             facts["classes"] = tuple(str(name) for name in _list(facts["classes"]))
-            facts["mean"], facts["std"] = float(facts["mean"]), float(facts["std"])
+            for name in names & {"mean", "std", "temperature", "uncertain_below"}:
+                facts[name] = float(facts[name])
             if not facts["std"] > 0:
                 raise ValueError(f"std must be above 0, got {facts['std']}")
             for name in ("recipe", "data", "metrics"):

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mien.expressions import UNCERTAIN, check_uncertain_below
+
 
 class Probabilities(Mapping[str, float]):
     """Immutable expression → probability, in the model's class order; values are 0 to 1.
@@ -64,14 +66,18 @@ class Face:
         landmarks: Left eye, right eye, nose, left and right mouth corner, as (x, y) pixels; left
             as seen in the picture. None where the detector gives none.
         probabilities: One probability a class; they sum to 1.
+        uncertain_below: Probability, 0 to 1, below which the most probable class is not taken for
+            the face's expression; with 0 it always is.
     """
 
     box_xyxy: tuple[float, float, float, float]
     score: float
     landmarks: tuple[tuple[float, float], ...] | None
     probabilities: Probabilities
+    uncertain_below: float = 0.0
 
     def __post_init__(self) -> None:
+        check_uncertain_below(self.uncertain_below, self.probabilities)
         left, top, right, bottom = self.box_xyxy
         if right <= left or bottom <= top:
             raise ValueError(f"box_xyxy has no area: {self.box_xyxy}")
@@ -80,13 +86,18 @@ class Face:
 
     @property
     def expression(self) -> str:
-        """The most probable expression."""
-        return self.probabilities.top
+        """The most probable expression, or ``uncertain`` where :attr:`is_uncertain`."""
+        return UNCERTAIN if self.is_uncertain else self.probabilities.top
 
     @property
     def confidence(self) -> float:
-        """The probability of :attr:`expression`."""
-        return self.probabilities[self.expression]
+        """The probability of the most probable expression, told or not."""
+        return self.probabilities[self.probabilities.top]
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether even the most probable expression is below :attr:`uncertain_below`."""
+        return self.confidence < self.uncertain_below
 
     @property
     def area(self) -> float:
@@ -99,6 +110,7 @@ class Face:
         return {
             "expression": self.expression,
             "confidence": self.confidence,
+            "uncertain_below": self.uncertain_below,
             "probabilities": dict(self.probabilities),
             "box_xyxy": list(self.box_xyxy),
             "score": self.score,
@@ -122,7 +134,7 @@ class FrameResult:
 
     @property
     def expression(self) -> str | None:
-        """The largest face's expression; None without a face."""
+        """The largest face's expression, which may be ``uncertain``; None without a face."""
         return self.faces[0].expression if self.faces else None
 
     @property

@@ -17,7 +17,7 @@ from mien.analysis.classifier import ExpressionClassifier
 from mien.analysis.detector import Detections, WholeImageDetector
 from mien.analysis.media import Source
 from mien.errors import MediaError, ModelError
-from mien.expressions import EXPRESSIONS
+from mien.expressions import EXPRESSIONS, UNCERTAIN
 from mien.metadata import ModelMetadata
 from mien.preprocess import crop_box
 from mien.results import FrameResult
@@ -243,3 +243,55 @@ def test_analysis_loads_neither_torch_nor_what_builds_graphs(
     subprocess.run(command, check=True, env=environment, capture_output=True)
     again = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
     assert again.stdout == "[]\n"
+
+
+def test_uncertain_below_is_the_models_unless_given(
+    tmp_path: Path,
+    write_model: Callable[..., Path],
+    model_facts: ModelMetadata,
+    astronaut_rgb: ImageRgb,
+) -> None:
+    strings = replace(model_facts, uncertain_below=0.95).to_strings()
+    model = write_model(tmp_path / "sad.onnx", finds="sad", strings=strings)
+    crop = astronaut_rgb[50:150, 175:275]
+    read = {
+        below: analyze(crop, colour="rgb", whole_image=True, model=model, uncertain_below=below)
+        for below in (None, 0.0, 0.7, 0.99)
+    }
+
+    assert [result.expression for result in read.values()] == [UNCERTAIN, "sad", "sad", UNCERTAIN]
+    for below, result in read.items():
+        assert result.faces[0].uncertain_below == (0.95 if below is None else below)
+        assert result.probabilities == read[None].probabilities
+    assert Analyzer(model).uncertain_below == 0.95
+    assert Analyzer(model, uncertain_below=0).uncertain_below == 0
+
+
+def test_one_picture_more_with_another_limit_opens_no_model_again(
+    analyzer: Analyzer, astronaut_rgb: ImageRgb
+) -> None:
+    model = analyzer.classifier.path
+    analyze(astronaut_rgb, colour="rgb", model=model)
+    before = analyzer_module._shared_analyzer.cache_info().misses
+
+    result = analyze(astronaut_rgb, colour="rgb", model=model, uncertain_below=1)
+
+    assert result.expression == UNCERTAIN
+    assert analyzer_module._shared_analyzer.cache_info().misses == before
+    assert analyze(astronaut_rgb, colour="rgb", model=model).expression != UNCERTAIN
+
+
+def test_a_limit_out_of_range_or_not_for_the_model_is_refused(
+    tiny_model: Path,
+    tmp_path: Path,
+    write_model: Callable[..., Path],
+    model_facts: ModelMetadata,
+) -> None:
+    for below in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="0 to 1"):
+            Analyzer(tiny_model, uncertain_below=below)
+    strings = replace(model_facts, classes=(*EXPRESSIONS[:6], UNCERTAIN)).to_strings()
+    own = write_model(tmp_path / "own.onnx", strings=strings)
+    with pytest.raises(ModelError, match="a class 'uncertain' of its own"):
+        Analyzer(own, uncertain_below=0.5)
+    assert Analyzer(own).uncertain_below == 0

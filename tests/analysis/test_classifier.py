@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from mien.analysis.classifier import ExpressionClassifier, softmax
 from mien.errors import ModelError
 from mien.expressions import EXPRESSIONS
+from mien.metadata import ModelMetadata
 
 WriteModel = Callable[..., Path]
 
@@ -81,3 +83,19 @@ def test_a_model_whose_shape_is_not_its_metadata_is_refused(
 
 def test_softmax_of_large_logits_does_not_overflow() -> None:
     assert softmax(np.array([[1000, 1000]], np.float32)).tolist() == [[0.5, 0.5]]
+
+
+def test_logits_are_divided_by_the_models_temperature(
+    tiny_model: Path, tmp_path: Path, write_model: WriteModel, model_facts: ModelMetadata
+) -> None:
+    strings = replace(model_facts, temperature=2.0).to_strings()
+    faces = np.random.default_rng(0).integers(0, 255, (9, 48, 48)).astype(np.uint8)
+    model = write_model(tmp_path / "two.onnx", strings=strings)
+    plain = ExpressionClassifier(tiny_model).classify(faces)
+
+    scaled = ExpressionClassifier(model).classify(faces)
+
+    roots = np.sqrt(plain)
+    np.testing.assert_allclose(scaled, roots / roots.sum(axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_array_equal(scaled.argmax(axis=1), plain.argmax(axis=1))
+    assert (scaled.max(axis=1) < plain.max(axis=1)).all()

@@ -1,10 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mien.analysis.draw import COLOURS, annotate, write_annotated
+from mien.analysis.draw import COLOURS, annotate, face_colour, write_annotated
 from mien.errors import MediaError
 from mien.expressions import EXPRESSIONS
 from mien.results import Face, FrameResult, Probabilities
@@ -96,3 +97,17 @@ def test_a_picture_changed_or_gone_since_is_told(
 def test_a_result_of_another_picture_is_refused() -> None:
     with pytest.raises(ValueError, match="in a picture of"):
         annotate(np.zeros((48, 48), np.uint8), result((40, 48)))
+
+
+def test_an_uncertain_face_is_muted() -> None:
+    sure = result((600, 400), (200, 150, 300, 270))
+    (face,) = sure.faces
+    doubtful = replace(face, uncertain_below=0.99)
+    own = replace(face, probabilities=Probabilities(("uncertain", "sad"), (0.9, 0.1)))
+
+    image = annotate(np.zeros((400, 600), np.uint8), replace(sure, faces=(doubtful,)))
+
+    assert painted(np.asarray(image)) == 0, "none of the colour of happiness"
+    assert face_colour(face) == COLOURS["happy"]
+    assert face_colour(doubtful) not in COLOURS.values()
+    assert face_colour(own) != face_colour(doubtful), "a class of one's own is told"

@@ -164,6 +164,27 @@ def test_a_table_for_people(
     assert "3 pictures, 2 faces" in shown
 
 
+def test_an_uncertain_face_is_called_so_everywhere(
+    folder: Path, sad_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    picture = folder / "face.png"
+    options = ("--model", sad_model, "--uncertain-below", "0.9")
+
+    (face,) = json.loads(Called(picture, *options).out)[0]["faces"]
+    (row,) = csv.DictReader(io.StringIO(Called(picture, *options, "--csv").out))
+    shown = Called(picture, *options, "--table").out
+
+    assert (face["expression"], face["uncertain_below"]) == ("uncertain", 0.9)
+    assert face["probabilities"]["sad"] == face["confidence"] == pytest.approx(0.77, abs=0.01)
+    assert row["expression"] == "uncertain"
+    assert "uncertain" in shown
+    assert "sad 77%, angry 4%" in shown, "what it would have been, and the next"
+    again = Called(picture, "--model", sad_model, "--uncertain-below", "0", "--table").out
+    assert "uncertain" not in again
+    assert "sad 77%" not in again
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -192,7 +213,9 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("wrong", [["--json", "--csv"], ["--min-face", "3"], ["--nonsense"]])
+@pytest.mark.parametrize(
+    "wrong", [["--json", "--csv"], ["--min-face", "3"], ["--nonsense"], ["--uncertain-below", "2"]]
+)
 def test_a_wrong_call_is_exit_code_2(folder: Path, wrong: list[str]) -> None:
     assert Called(folder, *wrong).code == 2
 

@@ -16,6 +16,7 @@ COMMANDS = (
     "lr-range",
     "evaluate",
     "compare",
+    "calibrate",
     "export",
     "models",
     "recipes",

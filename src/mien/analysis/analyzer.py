@@ -20,6 +20,7 @@ from mien.analysis.detector import Detections, Detector, WholeImageDetector
 from mien.analysis.media import Colour, Picture, Source, find_pictures, kind_of, read_picture
 from mien.analysis.sessions import check_threads
 from mien.errors import MediaError
+from mien.expressions import check_uncertain_below
 from mien.preprocess import crop_face, to_gray
 from mien.results import Face, FrameResult, Probabilities
 
@@ -50,9 +51,17 @@ class Analyzer:
         batch_size: Faces that go through the model at once, at most 256; 32 by default.
         threads: Processor threads of what is opened here, model and detector; by default, or 0,
             as many as there are cores.
+        uncertain_below: Probability, 0 to 1, below which a face's most probable expression is too
+            improbable to be told, and the face is called ``uncertain``; 0 tells it always. By
+            default what the model itself says.
+
+    Attributes:
+        classifier: The classifier in use.
+        uncertain_below: The probability in use.
 
     Raises:
-        ModelError: The model or the detector's weights cannot be used.
+        ModelError: The model or the detector's weights cannot be used, or ``uncertain_below`` with
+            a model that has a class of that name.
         ValueError: An argument is out of range, or is a setting of what is given ready:
             ``min_face`` with a detector, ``batch_size`` with a classifier, ``threads`` with both.
     """
@@ -65,6 +74,7 @@ class Analyzer:
         min_face: int | None = None,
         batch_size: int | None = None,
         threads: int | None = None,
+        uncertain_below: float | None = None,
     ) -> None:
         ready = isinstance(model, ExpressionClassifier)
         if detector is not None and min_face is not None:
@@ -83,6 +93,10 @@ class Analyzer:
                 batch_size=_BATCH_SIZE if batch_size is None else batch_size,
                 threads=threads,
             )
+        if uncertain_below is None:
+            uncertain_below = self.classifier.metadata.uncertain_below
+        check_uncertain_below(uncertain_below, self.classes)
+        self.uncertain_below = uncertain_below
         self._detector = detector
         self._make_detector = functools.partial(_make_mtcnn, min_face, threads)
 
@@ -197,12 +211,27 @@ class Analyzer:
                 source=framed.source,
                 size_wh=framed.size_wh,
                 faces=tuple(
-                    _face(framed.detections, index, Probabilities(self.classes, tuple(next(rows))))
+                    self._face(framed.detections, index, tuple(next(rows)))
                     for index in range(len(framed.crops_gray))
                 ),
             )
             for framed in waiting
         ]
+
+    def _face(self, found: Detections, index: int, probabilities: tuple[float, ...]) -> Face:
+        """Return one detection as a result, in hundredths of a pixel."""
+        left, top, right, bottom = found.boxes_xyxy[index].astype(float).round(2).tolist()
+        landmarks = None
+        if found.landmarks is not None:
+            points = found.landmarks[index].astype(float).round(2).tolist()
+            landmarks = tuple((x, y) for x, y in points)
+        return Face(
+            box_xyxy=(left, top, right, bottom),
+            score=round(float(found.scores[index]), 7),
+            landmarks=landmarks,
+            probabilities=Probabilities(self.classes, probabilities),
+            uncertain_below=self.uncertain_below,
+        )
 
 
 def analyze(
@@ -211,6 +240,7 @@ def analyze(
     colour: Colour | None = None,
     whole_image: bool = False,
     model: str | os.PathLike[str] | None = None,
+    uncertain_below: float | None = None,
 ) -> FrameResult:
     """Read the expressions in one picture.
 
@@ -224,6 +254,7 @@ def analyze(
         colour: Channel order of a colour array: ``"rgb"``, or ``"bgr"`` as OpenCV has it.
         whole_image: The picture is a face crop already: do not look for faces in it.
         model: An ONNX file written by ``mien export``; by default the model in the package.
+        uncertain_below: As for :class:`Analyzer`.
 
     Returns:
         The faces, largest first; none is an empty result.
@@ -231,9 +262,13 @@ def analyze(
     Raises:
         MediaError: The picture cannot be read.
         ModelError: The model or the detector's weights cannot be used.
-        ValueError: An array's shape, type or missing ``colour``.
+        ValueError: An array's shape, type or missing ``colour``; ``uncertain_below`` is not 0 to 1.
     """
     analyzer = _shared_analyzer(*_file_state(model))
+    if uncertain_below is not None:
+        # Both are open already, the detector as soon as it is needed; a ready crop needs none.
+        detector = None if whole_image else analyzer.detector
+        analyzer = Analyzer(analyzer.classifier, detector=detector, uncertain_below=uncertain_below)
     return analyzer.analyze(source, colour=colour, whole_image=whole_image)
 
 
@@ -298,18 +333,3 @@ def _seven_digits(probabilities: npt.NDArray[np.float32]) -> list[list[float]]:
     """Return rows of Python numbers with the digits that float32 holds, and no more to print."""
     rows: list[list[float]] = probabilities.astype(np.float64).round(7).tolist()
     return rows
-
-
-def _face(found: Detections, index: int, probabilities: Probabilities) -> Face:
-    """Return one detection as a result, in hundredths of a pixel."""
-    left, top, right, bottom = found.boxes_xyxy[index].astype(float).round(2).tolist()
-    landmarks = None
-    if found.landmarks is not None:
-        points = found.landmarks[index].astype(float).round(2).tolist()
-        landmarks = tuple((x, y) for x, y in points)
-    return Face(
-        box_xyxy=(left, top, right, bottom),
-        score=round(float(found.scores[index]), 7),
-        landmarks=landmarks,
-        probabilities=probabilities,
-    )

@@ -69,6 +69,8 @@ class ExpressionClassifier:
     def classify(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the probabilities of every class for every face.
 
+        They are calibrated where the model is: its temperature is in its metadata.
+
         Args:
             faces_gray: ``(N, H, W)`` uint8 face crops, framed as the model's metadata say; of any
                 size, scaled where it is not the model's.
@@ -93,7 +95,7 @@ class ExpressionClassifier:
     def _run(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         faces = standardise(faces_gray, mean=self.metadata.mean, std=self.metadata.std)
         (logits,) = self._session.run(None, {self._input: faces})
-        return softmax(logits)
+        return softmax(logits / np.float32(self.metadata.temperature))
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

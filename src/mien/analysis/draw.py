@@ -27,6 +27,8 @@ COLOURS: Final = MappingProxyType(
     }
 )
 _OTHER_COLOUR: Final = "#ffffff"
+#: Of a face whose expression is not told.
+_UNCERTAIN_COLOUR: Final = "#9aa3af"
 #: Pictures with a shorter side than this are enlarged, since a label needs pixels, as long as the
 #: longer side stays within bounds.
 _MIN_SIDE: Final = 240
@@ -52,7 +54,8 @@ def annotate(source: Source, result: FrameResult, *, colour: Colour | None = Non
     """Draw a result into its picture.
 
     Line and letters grow with the picture; a label stands where it hides no other label and as
-    little of the faces as can be, always inside the picture.
+    little of the faces as can be, always inside the picture. A face that is uncertain is grey and
+    its label has a question mark.
 
     Args:
         source: The picture that ``result`` was read in, as for :meth:`mien.Analyzer.analyze`.
@@ -78,7 +81,7 @@ def annotate(source: Source, result: FrameResult, *, colour: Colour | None = Non
     width = max(2, round(min(size_wh) / 300))
     boxes = [_drawn_box(face, factor, size_wh, width) for face in result.faces]
     for face, box in zip(result.faces, boxes, strict=True):
-        _draw_box(draw, box, _colour(face), width)
+        _draw_box(draw, box, face_colour(face), width)
     for label in _place_labels(draw, result.faces, boxes, size_wh, line_width=width):
         _draw_label(draw, label)
     return image
@@ -116,8 +119,15 @@ def _drawn_box(face: Face, factor: int, size_wh: tuple[int, int], line_width: in
     return left, top, right, bottom
 
 
-def _colour(face: Face) -> str:
-    return COLOURS.get(face.expression, _OTHER_COLOUR)
+def face_colour(face: Face) -> str:
+    """Return the colour that a face is drawn in, as ``#rrggbb``; grey where it is uncertain."""
+    return _UNCERTAIN_COLOUR if face.is_uncertain else COLOURS.get(face.expression, _OTHER_COLOUR)
+
+
+def _text(face: Face) -> str:
+    """Return a face's label; ``happy? 31 %`` where that is too improbable to be told."""
+    doubt = "?" if face.is_uncertain else ""
+    return f"{face.probabilities.top}{doubt} {face.confidence * 100:.0f} %"
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, box: _Rectangle, colour: str, width: int) -> None:
@@ -142,7 +152,7 @@ def _place_labels(
     """Find each label its place, the largest face first."""
     labels: list[_Label] = []
     for face, box in zip(faces, boxes, strict=True):
-        text = f"{face.expression} {face.confidence * 100:.0f} %"
+        text = _text(face)
         font = _font(draw, text, box, size_wh)
         text_box = draw.textbbox((0, 0), text, font=font)
         padding = max(2, (text_box[3] - text_box[1]) // 4)
@@ -158,7 +168,7 @@ def _place_labels(
                 round(sum(_common_area(p, o) for o in others)),
             ),
         )
-        labels.append(_Label(text, font, _colour(face), place))
+        labels.append(_Label(text, font, face_colour(face), place))
     return labels
 
 

@@ -58,6 +58,16 @@ def analyze(
     min_face: Annotated[
         int | None, typer.Option(min=12, help="Smallest face to look for, in pixels.")
     ] = None,
+    uncertain_below: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            min=0,
+            max=1,
+            help="Call a face uncertain where no expression is as probable; 0: never.",
+            show_default="what the model says",
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: all cores.")] = 0,
 ) -> None:
     """Read the expressions in pictures.
@@ -80,7 +90,7 @@ def analyze(
     paths = list(find_pictures(sources))
     if annotate is not None:
         _check_folder(annotate)
-    analyzer = Analyzer(model, min_face=min_face, threads=threads)
+    analyzer = Analyzer(model, min_face=min_face, threads=threads, uncertain_below=uncertain_below)
     failed: list[str] = []
 
     def tell(source: str, error: MediaError) -> None:
@@ -175,7 +185,7 @@ class _Table:
 
     def write(self, result: "FrameResult") -> None:
         """Add one result's rows."""
-        from mien.analysis.draw import COLOURS  # noqa: PLC0415
+        from mien.analysis.draw import face_colour  # noqa: PLC0415
 
         self._pictures += 1
         self._faces += len(result.faces)
@@ -186,9 +196,9 @@ class _Table:
             self._table.add_row(
                 Text(result.source if number == 0 else ""),
                 str(number + 1),
-                Text(face.expression, style="bold"),
-                Text(f"{face.confidence:4.0%} ").append(bar, COLOURS.get(face.expression, "white")),
-                Text(_runner_up(face), style="dim"),
+                Text(face.expression, style="dim" if face.is_uncertain else "bold"),
+                Text(f"{face.confidence:4.0%} ").append(bar, face_colour(face)),
+                Text(_others(face), style="dim"),
                 Text(" ".join(f"{edge:.0f}" for edge in face.box_xyxy), style="dim"),
             )
 
@@ -200,12 +210,11 @@ class _Table:
             self._console.print(summary, style="dim")
 
 
-def _runner_up(face: "Face") -> str:
-    others = [item for item in face.probabilities.items() if item[0] != face.expression]
-    if not others:
-        return ""
-    name, probability = max(others, key=lambda item: item[1])
-    return f"{name} {probability:.0%}"
+def _others(face: "Face") -> str:
+    """Return the next expression; of an uncertain face the first, which is not told, as well."""
+    ranked = sorted(face.probabilities.items(), key=lambda item: -item[1])
+    shown = ranked[0 if face.is_uncertain else 1 : 2]
+    return ", ".join(f"{name} {probability:.0%}" for name, probability in shown)
 
 
 def _with_progress(results: Iterable["FrameResult"], total: int) -> Iterator["FrameResult"]:

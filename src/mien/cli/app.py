@@ -10,6 +10,7 @@ import typer
 import mien
 from mien.cli.analyze import analyze
 from mien.cli.audit import audit
+from mien.cli.calibrate import calibrate
 from mien.cli.compare import compare
 from mien.cli.cross_validate import cross_validate
 from mien.cli.data import app as data_app
@@ -64,6 +65,7 @@ app.command("cross-validate")(cross_validate)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(explain)
+app.command()(calibrate)
 app.command()(export)
 app.command()(models)
 app.command()(recipes)

@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import CheckpointError, DataError
-from mien.evaluation.evaluate import file_sha256
 from mien.evaluation.evaluation import Evaluation, evaluation_file_name, read_evaluation
 from mien.evaluation.measures import Measure
 from mien.evaluation.significance import Difference, compare_readings
-from mien.metadata import model_file
+from mien.metadata import file_sha256, model_file
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from mien.evaluation.predictor import (
     EnsemblePredictor,
     MirrorPredictor,
     Predictor,
+    faces_as_trained,
     open_predictor,
 )
 from mien.evaluation.protocol import (
@@ -28,7 +28,7 @@ from mien.evaluation.protocol import (
     was_chosen_on,
 )
 from mien.evaluation.training_facts import TrainingFacts, read_training_facts
-from mien.metadata import model_file
+from mien.metadata import file_sha256, model_file
 
 
 def evaluate(
@@ -66,7 +66,7 @@ def evaluate(
     _refuse_repeats(models)
     predictors = [open_predictor(one) for one in models]
     predictor = _combine(predictors, tta=tta)
-    prepared = [_as_trained(each, dataset) for each in predictors]
+    prepared = [faces_as_trained(each, dataset) for each in predictors]
     part, digest = _same_part(prepared, split)
     classes = predictor.classes
     if not len(part):
@@ -103,12 +103,6 @@ def evaluate(
         probabilities=softmax(logits),
         faces=part,
     )
-
-
-def file_sha256(file: Path) -> str:
-    """Return the hex digest of a file's bytes."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _combine(predictors: list[Predictor], *, tta: str | None) -> Predictor:
@@ -161,17 +155,3 @@ def _faces_sha256(part: ExpressionDataset) -> str:
     digest = hashlib.sha256(part.images.tobytes())
     digest.update(part.labels.tobytes())
     return digest.hexdigest()
-
-
-def _as_trained(predictor: Predictor, dataset: ExpressionDataset) -> ExpressionDataset:
-    """Return the data set as the model's recipe prepares it: classes merged, faces held out."""
-    wanted: Mapping[str, Any] = predictor.recipe.get("data", {})
-    if not (wanted.get("classes") or wanted.get("hold_out")):
-        return dataset
-    from mien.training.recipe_file import recipe_from_dict  # noqa: PLC0415 - brings torch
-    from mien.training.splits import prepare_splits  # noqa: PLC0415
-
-    recipe = recipe_from_dict(predictor.recipe)
-    if dataset.classes == predictor.classes:  # merged before, or never to be
-        recipe = replace(recipe, data=replace(recipe.data, classes=()))
-    return prepare_splits(recipe, dataset)

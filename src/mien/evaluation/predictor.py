@@ -6,6 +6,7 @@ A new kind of model is an implementation of :class:`Predictor` and a line in :fu
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.analysis.classifier import ExpressionClassifier, softmax
+from mien.data.dataset import ExpressionDataset
 from mien.data.seen_faces import SeenFaces
 from mien.errors import DataError
+from mien.evaluation.model_calibration import read_temperature
 from mien.machine import usable_cores
 from mien.metadata import CLASSICAL_FILE, model_file
 from mien.preprocess import FACE_SIZE, standardise
@@ -32,6 +35,8 @@ class Predictor(Protocol):
         recipe: The recipe it was trained by, as plain types; empty where not known.
         data: What it was trained and chosen on, as plain types; empty where not known.
         seen: The faces that it learned from.
+        temperature: What its network's answers were divided by to make the logits; 1 where it was
+            not calibrated, None for several models as one.
     """
 
     @property
@@ -57,6 +62,9 @@ class Predictor(Protocol):
 
     @property
     def seen(self) -> SeenFaces | None: ...  # noqa: D102
+
+    @property
+    def temperature(self) -> float | None: ...  # noqa: D102
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
@@ -86,6 +94,25 @@ def open_predictor(model: str | Path, *, threads: int | None = None) -> Predicto
     return CheckpointPredictor(file, threads=threads)
 
 
+def faces_as_trained(predictor: Predictor, dataset: ExpressionDataset) -> ExpressionDataset:
+    """Return the data set as the model's recipe prepares it: classes merged, faces held out.
+
+    Raises:
+        DataError: The recipe merges classes that the data does not have.
+        RecipeError: The model's recipe is not one of this version.
+    """
+    wanted: Mapping[str, Any] = predictor.recipe.get("data", {})
+    if not (wanted.get("classes") or wanted.get("hold_out")):
+        return dataset
+    from mien.training.recipe_file import recipe_from_dict  # noqa: PLC0415 - brings torch
+    from mien.training.splits import prepare_splits  # noqa: PLC0415
+
+    recipe = recipe_from_dict(predictor.recipe)
+    if dataset.classes == predictor.classes:  # merged before, or never to be
+        recipe = replace(recipe, data=replace(recipe.data, classes=()))
+    return prepare_splits(recipe, dataset)
+
+
 class CheckpointPredictor:
     """A checkpoint, run by torch on the processor."""
 
@@ -105,6 +132,7 @@ class CheckpointPredictor:
         self.recipe: Mapping[str, Any] = checkpoint.recipe.to_dict()
         self.data: Mapping[str, Any] = {**checkpoint.data, "breaches": checkpoint.breaches}
         self.seen = checkpoint.seen
+        self.temperature = read_temperature(file)
         self._network = network.to(memory_format=torch.channels_last)
         self._standard = {"mean": checkpoint.mean, "std": checkpoint.std}
 
@@ -119,7 +147,7 @@ class CheckpointPredictor:
             for start in range(0, len(images), EVALUATION_BATCH):
                 faces = standardise(images[start : start + EVALUATION_BATCH], **self._standard)
                 parts.append(self._network(torch.from_numpy(faces)).numpy())
-        return np.concatenate(parts)
+        return _divide(np.concatenate(parts), self.temperature)
 
 
 class OnnxPredictor:
@@ -137,6 +165,7 @@ class OnnxPredictor:
         self.recipe: Mapping[str, Any] = metadata.recipe
         self.data: Mapping[str, Any] = metadata.data
         self.seen = SeenFaces.from_text(metadata.seen) if metadata.seen else None
+        self.temperature = metadata.temperature
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, up to a constant each."""
@@ -162,13 +191,14 @@ class ClassicalPredictor:
         self.recipe: Mapping[str, Any] = recipe.to_dict()
         self.data: Mapping[str, Any] = {**card["data"], "breaches": card.get("breaches", ())}
         self.seen = SeenFaces.from_text(card["seen"]) if "seen" in card else None
+        self.temperature = read_temperature(file)
         self._model = model
         self._pools = ThreadpoolController()  # found once, since looking for them takes ms
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
         with self._pools.limit(limits=self.threads):
-            return self._model.logits(images)
+            return _divide(self._model.logits(images), self.temperature)
 
 
 class MirrorPredictor:
@@ -187,6 +217,7 @@ class MirrorPredictor:
         self.recipe = predictor.recipe
         self.data = predictor.data
         self.seen = predictor.seen
+        self.temperature = predictor.temperature
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logarithms of the mean probabilities."""
@@ -220,10 +251,15 @@ class EnsemblePredictor:
         self.recipe = self._predictors[0].recipe
         self.data = self._predictors[0].data
         self.seen = self._predictors[0].seen
+        self.temperature = None
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logarithms of the mean probabilities."""
         return _log_mean([predictor.logits(images) for predictor in self._predictors])
+
+
+def _divide(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:
+    return logits / np.float32(temperature)
 
 
 def _log_mean(logits: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
