@@ -134,9 +134,7 @@ class ClassicalPredictor:
 
     def __init__(self, file: Path, *, threads: int | None = None) -> None:
         # It comes with scikit-learn and without types.
-        from threadpoolctl import (  # type: ignore[import-untyped]  # noqa: PLC0415
-            ThreadpoolController,
-        )
+        from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # noqa: PLC0415
 
         from mien.training.classical import load_classical  # noqa: PLC0415 - brings torch
 
