@@ -128,9 +128,9 @@ def test_a_model_computes_with_the_threads_asked_for(
     assert isinstance(double, CheckpointPredictor)
     double._network.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
 
-    answers = [predictor.logits(faces.images[:5]) for predictor in (single, double)]
+    alone, together = (predictor.logits(faces.images[:5]) for predictor in (single, double))
 
-    np.testing.assert_allclose(*answers, atol=1e-4)
+    np.testing.assert_allclose(alone, together, atol=1e-4)
     assert seen == [2]
     assert torch.get_num_threads() == before, "what others compute is left alone"
     assert [single.threads, double.threads] == [1, 2]

@@ -48,7 +48,7 @@ def test_every_corruption_has_its_curves_in_percent() -> None:
 
     assert [axes.get_title() for axes in figure.axes] == [c.title for c in CORRUPTIONS.values()]
     noise = figure.axes[0]
-    curves = [line for line in noise.lines if len(line.get_xdata()) == 5]
+    curves = [line for line in noise.lines if np.size(line.get_xdata()) == 5]
     np.testing.assert_allclose(np.asarray(curves[0].get_ydata()), [69, 68, 67, 66, 65])
     np.testing.assert_allclose(np.asarray(curves[1].get_ydata()), [50, 40, 30, 20, 10])
     assert curves[0].get_color() != curves[1].get_color()

@@ -65,14 +65,14 @@ def test_what_is_not_known_is_left_out() -> None:
 def test_the_roofline_rises_to_its_flat_part_and_the_model_lies_where_it_is() -> None:
     axes = roofline_chart(CARD).axes[0]
 
-    roofs = [line for line in axes.lines if len(line.get_xdata()) > 1]
+    roofs = [line for line in axes.lines if np.size(line.get_xdata()) > 1]
     assert len(roofs) == 2
     for roof, limits in zip(roofs, CARD.rooflines, strict=True):
         x, y = np.asarray(roof.get_xdata()), np.asarray(roof.get_ydata())
         assert y[0] == pytest.approx(x[0] * limits.bandwidth_gb_s)
         assert y[-1] == limits.gflops
-    dots = [line for line in axes.lines if len(line.get_xdata()) == 1]
-    places = [(float(dot.get_xdata()[0]), float(dot.get_ydata()[0])) for dot in dots]
+    dots = [line.get_xydata() for line in axes.lines if np.size(line.get_xdata()) == 1]
+    places = [tuple(np.asarray(dot)[0].tolist()) for dot in dots]
     expected = [(CARD.intensity(s.batch), CARD.gflops(s)) for s in CARD.speeds]
     assert sorted(places) == sorted((x or 0, y or 0) for x, y in expected)
     assert axes.get_xscale() == axes.get_yscale() == "log"

@@ -176,8 +176,8 @@ class ClassicalPredictor:
     """A classical baseline, run by scikit-learn."""
 
     def __init__(self, file: Path, *, threads: int | None = None) -> None:
-        # It comes with scikit-learn.
-        from threadpoolctl import ThreadpoolController  # noqa: PLC0415
+        # It comes with scikit-learn and without types.
+        from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # noqa: PLC0415
 
         from mien.training.classical import load_classical, read_card  # noqa: PLC0415 - brings torch
 

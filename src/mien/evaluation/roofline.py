@@ -79,8 +79,8 @@ def _matrix_rate(threads: int) -> float:
 
     The threads are those of OpenBLAS or MKL; Apple's Accelerate takes its own number.
     """
-    # It comes with scikit-learn.
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+    # It comes with scikit-learn and without types.
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415
 
     rng = np.random.default_rng(0)
     left, right = rng.random((2, _MATRIX_SIDE, _MATRIX_SIDE), dtype=np.float32)

@@ -57,8 +57,8 @@ def robustness_chart(robustness: Mapping[str, Robustness]) -> "Figure":
             y="accuracy, %" if number % _COLUMNS == 0 else "",
         )
         axes.set_title(fit_name(corruption_title(names[number])), fontsize=8.5, color=INK, pad=3)
-    top = max(each.clean_accuracy for each in robustness.values())
-    grid[0, 0].set(ylim=(0, min(105, 100 * top + 12)), xticks=STRENGTHS)
+    top = max(max(each.clean_accuracy, _best(each)) for each in robustness.values())
+    grid[0, 0].set(ylim=(0, 100 * top + 8), xticks=STRENGTHS)
     if len(robustness) > 1:
         titles = [fit_name(name, longest=_LONGEST_MODEL) for name in robustness]
         draw_legend(figure, handles, titles)
@@ -131,6 +131,10 @@ def describe_robustness(
     }
 
 
+def _best(robustness: Robustness) -> float:
+    return max(max(figures.accuracies) for figures in robustness.corruptions.values())
+
+
 def _draw_curves(axes: "Axes", name: str, robustness: Mapping[str, Robustness]) -> list[Any]:
     """Draw one corruption's curves and return them."""
     handles = []
@@ -138,7 +142,7 @@ def _draw_curves(axes: "Axes", name: str, robustness: Mapping[str, Robustness]) 
     for i, (each, colour) in enumerate(zip(robustness.values(), colours, strict=True)):
         axes.axhline(100 * each.clean_accuracy, color=colour, lw=1, ls=":")
         accuracies = [100 * accuracy for accuracy in each.corruptions[name].accuracies]
-        look = {"color": colour, "lw": 1.5, "ms": 3.5, "marker": model_marker(i)}
+        look: dict[str, Any] = {"color": colour, "lw": 1.5, "ms": 3.5, "marker": model_marker(i)}
         handles += axes.plot(STRENGTHS, accuracies, **look)
         if len(robustness) == 1:
             axes.fill_between(

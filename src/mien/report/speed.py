@@ -95,8 +95,9 @@ def _draw_dots(axes: "Axes", card: SpeedCard) -> tuple[list[Any], list[str]]:
     ]
     for speed in card.speeds:
         place, rate = card.intensity(speed.batch), card.gflops(speed)
-        look = looks[batches.index(speed.batch)]
-        axes.plot(place, rate, color=colours[speed.threads], **look)
+        if place is not None and rate is not None:
+            look = looks[batches.index(speed.batch)]
+            axes.plot(place, rate, color=colours[speed.threads], **look)
     handles = [axes.plot([], [], color=SOFT, **look)[0] for look in looks]
     return handles, [f"measured, {_faces(batch)}" for batch in batches]
 
