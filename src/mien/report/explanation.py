@@ -23,7 +23,7 @@ _COLOURS: Final = "inferno"
 
 #: Share of the heat map's colour in a picture, where its value is lowest and highest: what is
 #: little highlighted still shows the face.
-_COVER: Final = (0.25, 0.65)
+_COVER: Final = (0.2, 0.6)
 
 #: Side in pixels that faces are enlarged to.
 _SIDE: Final = 240
@@ -113,16 +113,18 @@ def draw_explanations(explanations: "Sequence[FaceExplanation]") -> "Figure":
 def describe_explanation(class_maps: "ClassMaps") -> dict[str, Any]:
     """Return what the fragment ``_explanation.html`` asks for, under the name ``explanation``.
 
-    All classes share one scale, whose 1 is the highest value of any class's map.
+    All classes share one scale, from the lowest to the highest value of their maps.
     """
-    highest = max(float(class_maps.maps.max()), 1e-9)
+    drawn = class_maps.maps[np.array(class_maps.counts) > 0]
+    lowest, highest = (float(drawn.min()), float(drawn.max())) if len(drawn) else (0.0, 1.0)
+    spread = max(highest - lowest, 1e-9)
     return {
         "classes": [
             {
                 "name": name,
                 "count": count,
                 "support": support,
-                "face": picture_uri(overlay_map(face, values / highest)) if count else None,
+                "face": _class_picture(face, (values - lowest) / spread) if count else None,
             }
             for name, count, support, face, values in zip(
                 class_maps.classes,
@@ -159,7 +161,7 @@ def deletion_chart(check: "DeletionCheck") -> "Figure":
 
 
 def draw_scale() -> "Figure":
-    """Draw the heat map's colours from 0 to 1, as they lie over a mid-grey face."""
+    """Draw the heat map's colours from least to most, as they lie over a mid-grey face."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
     figure = Figure(figsize=(4.6, 0.62), layout="constrained")
@@ -167,14 +169,23 @@ def draw_scale() -> "Figure":
     return figure
 
 
+def _class_picture(mean_face: npt.NDArray[np.uint8], values: npt.NDArray[np.float32]) -> str:
+    # A mean face is pale: half of the grey levels, or fewer, are in use.
+    low, high = int(mean_face.min()), int(mean_face.max())
+    clear = (mean_face.astype(np.float32) - low) * (255 / max(high - low, 1))
+    return picture_uri(overlay_map(clear.round().astype(np.uint8), values))
+
+
 def _draw_scale(axes: "Axes") -> None:
     values = np.tile(np.linspace(0, 1, 128, dtype=np.float32), (128, 1))
     grey = np.full(values.shape, 128, np.uint8)
     axes.imshow(overlay_map(grey, values, side=128), extent=(0, 1, 0, 1), aspect="auto")
     axes.set_yticks([])
-    axes.set_xticks([0, 0.5, 1])
+    axes.set_xticks([0, 1], ["least", "most"])
+    for label, side in zip(axes.get_xticklabels(), ("left", "right"), strict=True):
+        label.set_horizontalalignment(side)
     axes.tick_params(length=0, labelsize=8.5, colors=INK)
-    axes.set_xlabel("evidence for the expression, 1 = the most", color=SOFT, fontsize=8.5)
+    axes.set_xlabel("evidence for the expression", color=SOFT, fontsize=8.5, labelpad=-8)
     axes.spines[:].set_visible(False)
 
 
