@@ -28,6 +28,9 @@ _COVER: Final = (0.2, 0.6)
 #: Side in pixels that faces are enlarged to.
 _SIDE: Final = 240
 
+#: Likewise in a page, whose pictures travel inside it.
+_CLASS_SIDE: Final = 180
+
 #: Side in inches of a face in the picture of a photo.
 _PANEL: Final = 2.3
 
@@ -164,7 +167,7 @@ def draw_scale() -> "Figure":
     """Draw the heat map's colours from least to most, as they lie over a mid-grey face."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
-    figure = Figure(figsize=(4.6, 0.62), layout="constrained")
+    figure = Figure(figsize=(4.6, 0.5), layout="constrained")
     _draw_scale(figure.add_subplot())
     return figure
 
@@ -173,7 +176,7 @@ def _class_picture(mean_face: npt.NDArray[np.uint8], values: npt.NDArray[np.floa
     # A mean face is pale: half of the grey levels, or fewer, are in use.
     low, high = int(mean_face.min()), int(mean_face.max())
     clear = (mean_face.astype(np.float32) - low) * (255 / max(high - low, 1))
-    return picture_uri(overlay_map(clear.round().astype(np.uint8), values))
+    return picture_uri(overlay_map(clear.round().astype(np.uint8), values, side=_CLASS_SIDE))
 
 
 def _draw_scale(axes: "Axes") -> None:
