@@ -60,7 +60,7 @@ def test_one_face_is_judged_against_several_random_orders(
     assert check.gap_error > 0
     assert check.matters is True
     one = deletion_check(quarter_model, lit_faces[:1], quarter_maps(1))
-    assert one.gap_error == 0
+    assert (one.gap_error, one.matters) == (0, None), "one order proves nothing"
 
 
 def test_the_read_class_is_watched_unless_another_is_named(

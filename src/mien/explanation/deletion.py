@@ -64,9 +64,9 @@ class DeletionCheck:
     def matters(self) -> bool | None:
         """Whether highlighted pixels matter more than random ones; None where it is not clear.
 
-        Clear is a gap of two standard errors.
+        Clear is a gap of two standard errors, which one random order of one face cannot have.
         """
-        if abs(self.gap) <= 2 * self.gap_error or self.gap == 0:
+        if abs(self.gap) <= 2 * self.gap_error or self.gap == 0 or self.count * self.draws == 1:
             return None
         return self.gap > 0
 
@@ -150,14 +150,14 @@ def deletion_check(
     rng = np.random.default_rng(seed)
     areas = _random_areas(rng, (draws, *images.shape))
     watch = _Watch(model, images, np.asarray(classes, np.int64), steps)
-    highlighted = watch.curves(-maps, areas[0])
-    least = watch.curves(maps, areas[0])
-    random = np.stack([watch.curves(area, area) for area in areas])
+    highlighted = watch.curves(-maps[None], areas[:1])
+    least = watch.curves(maps[None], areas[:1])
+    random = watch.curves(areas, areas)
     gaps = _areas(random, fractions) - _areas(highlighted, fractions)
     return DeletionCheck(
         fractions=tuple(float(step) for step in steps),
         highlighted=_mean_curve(highlighted),
-        random=_mean_curve(random.mean(axis=0)),
+        random=_mean_curve(random),
         least=_mean_curve(least),
         gap=float(gaps.mean()),
         gap_error=_error(gaps),
@@ -182,30 +182,34 @@ class _Watch:
         self._blurred = _blur(images)
         self._classes = classes
         self._steps = steps
-        self._whole = self._read(images)  # where all orders begin
+        self._whole = self._read(images[None])  # where all orders begin
 
     def curves(
         self, values: npt.NDArray[np.float32], ties: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float64]:
-        """Return ``(N, F)`` probabilities after each step, the lowest ``values`` replaced first.
+        """Return ``(D, N, F)`` probabilities after each step, the lowest ``values`` replaced first.
 
         Args:
-            values: ``(N, 48, 48)``.
-            ties: ``(N, 48, 48)``; decides between pixels of equal value, as half of a map may be.
+            values: ``(D, N, 48, 48)``: D orders of each face's pixels.
+            ties: Likewise; decides between pixels of equal value, as half of a map may be.
         """
-        count = len(self._images)
-        order = np.lexsort((ties.reshape(count, -1), values.reshape(count, -1)))
-        ranks = np.argsort(order, axis=1).reshape(self._images.shape)
+        pixels = self._images[0].size
+        flat = (*values.shape[:2], pixels)
+        order = np.lexsort((ties.reshape(flat), values.reshape(flat)))
+        ranks = np.argsort(order, axis=-1).reshape(values.shape)
         shown = []
         for step in self._steps.tolist():
-            gone = ranks < round(step * ranks[0].size)
+            gone = ranks < round(step * pixels)
             replaced = np.where(gone, self._blurred, self._images)
-            shown.append(self._read(replaced) if step else self._whole)
-        return np.stack(shown, axis=1)
+            shown.append(self._read(replaced) if step else np.tile(self._whole, (len(values), 1)))
+        return np.stack(shown, axis=-1)
 
     def _read(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        probabilities = softmax(self._model.logits(images))
-        return probabilities[np.arange(len(images)), self._classes].astype(np.float64)
+        """Return ``(D, N)`` probabilities of ``(D, N, 48, 48)`` faces."""
+        logits = self._model.logits(images.reshape(-1, *images.shape[2:]))
+        classes = np.tile(self._classes, len(images))
+        probabilities = softmax(logits)[np.arange(len(classes)), classes].astype(np.float64)
+        return probabilities.reshape(images.shape[:2])
 
 
 def _blur(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -242,4 +246,5 @@ def _error(gaps: npt.NDArray[np.float64]) -> float:
 
 
 def _mean_curve(curves: npt.NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(float(value) for value in curves.mean(axis=0))
+    """Return the mean of curves ``(D, N, F)``."""
+    return tuple(float(value) for value in curves.mean(axis=(0, 1)))
