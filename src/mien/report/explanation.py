@@ -1,5 +1,6 @@
 """Explanations as pictures: heat maps over faces, and the curves of the deletion check."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,9 @@ _CLASS_SIDE: Final = 180
 
 #: Side in inches of a face in the picture of a photo.
 _PANEL: Final = 2.3
+
+#: Faces beyond which two stand side by side in that picture, and three.
+_MOST_FACES: Final = (4, 12)
 
 _METHODS: Final = {"grad-cam": "Grad-CAM", "occlusion": "occlusion"}
 
@@ -69,7 +73,7 @@ def overlay_map(
 
 
 def write_explanations(path: Path, explanations: "Sequence[FaceExplanation]") -> None:
-    """Draw the faces of a photo with their heat maps, a row a face, as a picture file.
+    """Draw the faces of a photo with their heat maps as a picture file.
 
     Args:
         path: The file; its suffix, such as ``.png``, gives the format.
@@ -84,28 +88,30 @@ def write_explanations(path: Path, explanations: "Sequence[FaceExplanation]") ->
 
 
 def draw_explanations(explanations: "Sequence[FaceExplanation]") -> "Figure":
-    """Draw a row for each face: the crop that the model saw, and each map over it.
+    """Draw each face in turn: the crop that the model saw, and each map over it.
 
-    A map is scaled to its own highest value; what speaks against the expression is not shown.
+    Few faces have a row each; of many, up to three share one. A map is scaled to its own highest value; what speaks against the expression is not shown.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
     from mien.explanation.saliency import scale_maps  # noqa: PLC0415 - brings torch
 
-    columns = 1 + len(explanations[0].maps)
-    rows = len(explanations)
+    panels = 1 + len(explanations[0].maps)
+    abreast = sum(len(explanations) > most for most in (0, *_MOST_FACES))
+    rows = math.ceil(len(explanations) / abreast)
     figure = Figure(
-        figsize=(_PANEL * columns, 0.75 + (_PANEL + 0.3) * rows),
+        figsize=(_PANEL * panels * abreast, 0.75 + (_PANEL + 0.3) * rows),
         layout="constrained",
         facecolor="white",
     )
     heights = [*[_PANEL + 0.3] * rows, 0.2]
-    grid = figure.add_gridspec(rows + 1, columns, height_ratios=heights)
-    for row, one in enumerate(explanations):
-        axes = figure.add_subplot(grid[row, 0])
+    grid = figure.add_gridspec(rows + 1, panels * abreast, height_ratios=heights)
+    for number, one in enumerate(explanations):
+        row, first = number // abreast, number % abreast * panels
+        axes = figure.add_subplot(grid[row, first])
         _show(axes, _enlarge(one.crop_gray.astype(np.float32) / 255, _SIDE))
-        axes.set_title(_heading(one, row + 1), loc="left", fontsize=10, color=INK)
-        for column, each in enumerate(one.maps, start=1):
+        axes.set_title(_heading(one, number + 1), loc="left", fontsize=10, color=INK)
+        for column, each in enumerate(one.maps, start=first + 1):
             axes = figure.add_subplot(grid[row, column])
             _show(axes, overlay_map(one.crop_gray, scale_maps(each.values[None])[0]))
             axes.set_title(_METHODS[each.method], loc="left", fontsize=10, color=SOFT)
