@@ -90,13 +90,15 @@ def write_explanations(path: Path, explanations: "Sequence[FaceExplanation]") ->
 def draw_explanations(explanations: "Sequence[FaceExplanation]") -> "Figure":
     """Draw each face in turn: the crop that the model saw, and each map over it.
 
-    Few faces have a row each; of many, up to three share one. A map is scaled to its own highest value; what speaks against the expression is not shown.
+    Few faces have a row each; of many, up to three share one. A map is scaled to its own
+    highest value; what speaks against the expression is not shown.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
     from mien.explanation.saliency import scale_maps  # noqa: PLC0415 - brings torch
 
     panels = 1 + len(explanations[0].maps)
+    # 1, 2 or 3: one for each bound that is passed.
     abreast = sum(len(explanations) > most for most in (0, *_MOST_FACES))
     rows = math.ceil(len(explanations) / abreast)
     figure = Figure(
