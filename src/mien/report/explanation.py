@@ -1,5 +1,6 @@
 """Explanations as pictures: heat maps over faces, and the curves of the deletion check."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,13 +24,19 @@ _COLOURS: Final = "inferno"
 
 #: Share of the heat map's colour in a picture, where its value is lowest and highest: what is
 #: little highlighted still shows the face.
-_COVER: Final = (0.25, 0.65)
+_COVER: Final = (0.2, 0.6)
 
 #: Side in pixels that faces are enlarged to.
 _SIDE: Final = 240
 
+#: Likewise in a page, whose pictures travel inside it.
+_CLASS_SIDE: Final = 180
+
 #: Side in inches of a face in the picture of a photo.
 _PANEL: Final = 2.3
+
+#: Faces beyond which two stand side by side in that picture, and three.
+_MOST_FACES: Final = (4, 12)
 
 _METHODS: Final = {"grad-cam": "Grad-CAM", "occlusion": "occlusion"}
 
@@ -66,7 +73,7 @@ def overlay_map(
 
 
 def write_explanations(path: Path, explanations: "Sequence[FaceExplanation]") -> None:
-    """Draw the faces of a photo with their heat maps, a row a face, as a picture file.
+    """Draw the faces of a photo with their heat maps as a picture file.
 
     Args:
         path: The file; its suffix, such as ``.png``, gives the format.
@@ -81,28 +88,32 @@ def write_explanations(path: Path, explanations: "Sequence[FaceExplanation]") ->
 
 
 def draw_explanations(explanations: "Sequence[FaceExplanation]") -> "Figure":
-    """Draw a row for each face: the crop that the model saw, and each map over it.
+    """Draw each face in turn: the crop that the model saw, and each map over it.
 
-    A map is scaled to its own highest value; what speaks against the expression is not shown.
+    Few faces have a row each; of many, up to three share one. A map is scaled to its own
+    highest value; what speaks against the expression is not shown.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
     from mien.explanation.saliency import scale_maps  # noqa: PLC0415 - brings torch
 
-    columns = 1 + len(explanations[0].maps)
-    rows = len(explanations)
+    panels = 1 + len(explanations[0].maps)
+    # 1, 2 or 3: one for each bound that is passed.
+    abreast = sum(len(explanations) > most for most in (0, *_MOST_FACES))
+    rows = math.ceil(len(explanations) / abreast)
     figure = Figure(
-        figsize=(_PANEL * columns, 0.75 + (_PANEL + 0.3) * rows),
+        figsize=(_PANEL * panels * abreast, 0.75 + (_PANEL + 0.3) * rows),
         layout="constrained",
         facecolor="white",
     )
     heights = [*[_PANEL + 0.3] * rows, 0.2]
-    grid = figure.add_gridspec(rows + 1, columns, height_ratios=heights)
-    for row, one in enumerate(explanations):
-        axes = figure.add_subplot(grid[row, 0])
+    grid = figure.add_gridspec(rows + 1, panels * abreast, height_ratios=heights)
+    for number, one in enumerate(explanations):
+        row, first = number // abreast, number % abreast * panels
+        axes = figure.add_subplot(grid[row, first])
         _show(axes, _enlarge(one.crop_gray.astype(np.float32) / 255, _SIDE))
-        axes.set_title(_heading(one, row + 1), loc="left", fontsize=10, color=INK)
-        for column, each in enumerate(one.maps, start=1):
+        axes.set_title(_heading(one, number + 1), loc="left", fontsize=10, color=INK)
+        for column, each in enumerate(one.maps, start=first + 1):
             axes = figure.add_subplot(grid[row, column])
             _show(axes, overlay_map(one.crop_gray, scale_maps(each.values[None])[0]))
             axes.set_title(_METHODS[each.method], loc="left", fontsize=10, color=SOFT)
@@ -113,16 +124,18 @@ def draw_explanations(explanations: "Sequence[FaceExplanation]") -> "Figure":
 def describe_explanation(class_maps: "ClassMaps") -> dict[str, Any]:
     """Return what the fragment ``_explanation.html`` asks for, under the name ``explanation``.
 
-    All classes share one scale, whose 1 is the highest value of any class's map.
+    All classes share one scale, from the lowest to the highest value of their maps.
     """
-    highest = max(float(class_maps.maps.max()), 1e-9)
+    drawn = class_maps.maps[np.array(class_maps.counts) > 0]
+    lowest, highest = (float(drawn.min()), float(drawn.max())) if len(drawn) else (0.0, 1.0)
+    spread = max(highest - lowest, 1e-9)
     return {
         "classes": [
             {
                 "name": name,
                 "count": count,
                 "support": support,
-                "face": picture_uri(overlay_map(face, values / highest)) if count else None,
+                "face": _class_picture(face, (values - lowest) / spread) if count else None,
             }
             for name, count, support, face, values in zip(
                 class_maps.classes,
@@ -159,12 +172,19 @@ def deletion_chart(check: "DeletionCheck") -> "Figure":
 
 
 def draw_scale() -> "Figure":
-    """Draw the heat map's colours from 0 to 1, as they lie over a mid-grey face."""
+    """Draw the heat map's colours from least to most, as they lie over a mid-grey face."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
-    figure = Figure(figsize=(4.6, 0.62), layout="constrained")
+    figure = Figure(figsize=(4.6, 0.5), layout="constrained")
     _draw_scale(figure.add_subplot())
     return figure
+
+
+def _class_picture(mean_face: npt.NDArray[np.uint8], values: npt.NDArray[np.float32]) -> str:
+    # A mean face is pale: half of the grey levels, or fewer, are in use.
+    low, high = int(mean_face.min()), int(mean_face.max())
+    clear = (mean_face.astype(np.float32) - low) * (255 / max(high - low, 1))
+    return picture_uri(overlay_map(clear.round().astype(np.uint8), values, side=_CLASS_SIDE))
 
 
 def _draw_scale(axes: "Axes") -> None:
@@ -172,9 +192,11 @@ def _draw_scale(axes: "Axes") -> None:
     grey = np.full(values.shape, 128, np.uint8)
     axes.imshow(overlay_map(grey, values, side=128), extent=(0, 1, 0, 1), aspect="auto")
     axes.set_yticks([])
-    axes.set_xticks([0, 0.5, 1])
+    axes.set_xticks([0, 1], ["least", "most"])
+    for label, side in zip(axes.get_xticklabels(), ("left", "right"), strict=True):
+        label.set_horizontalalignment(side)
     axes.tick_params(length=0, labelsize=8.5, colors=INK)
-    axes.set_xlabel("evidence for the expression, 1 = the most", color=SOFT, fontsize=8.5)
+    axes.set_xlabel("evidence for the expression", color=SOFT, fontsize=8.5, labelpad=-8)
     axes.spines[:].set_visible(False)
 
 
