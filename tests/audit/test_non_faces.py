@@ -9,7 +9,7 @@ from mien.data import ExpressionDataset
 
 @pytest.fixture(scope="module")
 def with_text(faces: ExpressionDataset) -> ExpressionDataset:
-    """Faces of which three are stripes; one of these has votes for no face, one is of one colour."""
+    """Faces of which three are stripes, one of these by its votes, and one is of one colour."""
     images = faces.images.copy()
     stripes = np.tile([[0, 255, 0], [255, 0, 255]], (24, 16)).astype(np.uint8)
     images[[4, 9, 11]] = stripes, stripes.T, stripes[::-1]
