@@ -24,5 +24,6 @@ def flawed() -> ExpressionDataset:
     labels[1] = (labels[0] + 1) % 7
     labels[3] = labels[2]
     labels[4] = (labels[2] + 1) % 7
+    labels[5] = labels[80]
     labels[8] = labels[9]
     return replace(faces, images=images, labels=labels)
