@@ -54,7 +54,7 @@ def test_a_page_facts_and_a_data_set_of_changes(
     assert "faces left" in captured.out
     rows = [" ".join(line.split()) for line in captured.out.splitlines()]
     assert "of one colour 1" in rows
-    assert "PublicTest images that Training has too 1" in rows
+    assert "PublicTest faces also in Training 1" in rows
     written = [line for line in captured.err.splitlines() if line.startswith("written: ")]
     assert written == [f"written: {path}" for path in (page, facts, fix)]
 

@@ -68,7 +68,14 @@ class NearDuplicates:
 
 
 def find_near_duplicates(dataset: ExpressionDataset) -> NearDuplicates:
-    """Find images that nearly show the same pixels, in ten seconds for FER2013."""
+    """Find images that nearly show the same pixels, in 12 s of one core for FER2013's 32,298 faces.
+
+    Of 1,000 of them each varied, it found all that were saved again as JPEG of quality 75,
+    mirrored or moved by a pixel, 999 that were made darker or brighter by 8 levels, 996 scaled to
+    32×32 and back, 960 mirrored and moved by two pixels and 877 moved by two both ways. Seen as
+    pictures, all of 100 pairs drawn at random from those above 0.95 were copies, and all of 20
+    between 0.93 and 0.95.
+    """
     exact = group_copies(dataset.images)
     first_of = np.unique(exact, return_index=True)[1]
     flat = dataset.images.min(axis=(1, 2)) == dataset.images.max(axis=(1, 2))

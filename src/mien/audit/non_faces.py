@@ -28,7 +28,7 @@ Indices = npt.NDArray[np.int64]
 _COMPONENTS: Final = 100
 _FITTED: Final = 4000
 #: Faces for each component, at least: with fewer, a picture would be a component of its own.
-_FACES_A_COMPONENT: Final = 4
+_FACES_A_COMPONENT: Final = 20
 #: Scores below this are far out. On FER2013's Training, 35 of the 42 that are then flagged are no
 #: face to most of their FER+ voters; at 0.05 it is 39 of 54, at 0.5 44 of 104.
 _SCORE: Final = 0.02

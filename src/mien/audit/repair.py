@@ -69,7 +69,7 @@ class _Repairs:
         for index, label in labels:
             if not (0 <= index < len(self.audit) and 0 <= label < len(self.audit.classes)):
                 raise ValueError(f"no image {index}, or no label {label}")
-            if self.may_change[index] and label != self.audit.labels[index]:
+            if self.may_change[index]:
                 self.new_labels[index] = label
 
     def remove(self, index: int, action: Action, reason: str, *, of: int | None = None) -> None:
@@ -105,7 +105,7 @@ class _Repairs:
                 None,
             )
             for index, label in self.new_labels.items()
-            if index not in self.removed
+            if index not in self.removed and label != self.audit.labels[index]
         )
         return tuple(sorted((*self.removed.values(), *relabelled), key=lambda change: change.index))
 

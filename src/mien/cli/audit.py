@@ -146,7 +146,7 @@ def _rows(facts: "Audit") -> list[tuple[str, str, str]]:
         rows.append(("near copies besides", f"{facts.near_surplus:,}", remark))
     for (first, second), (same, alike) in facts.leaks().items():
         more = "" if alike is None else f"{alike:,} with near copies"
-        rows.append((f"{second} images that {first} has too", f"{same:,}", more))
+        rows.append((f"{second} faces also in {first}", f"{same:,}", more))
     rows.append(("of one colour", f"{len(facts.flat):,}", ""))
     if facts.non_faces is not None:
         voted = facts.non_faces.voted_non_faces

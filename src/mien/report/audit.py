@@ -18,7 +18,7 @@ Indices = npt.NDArray[np.int64]
 
 #: Groups of copies under a heading, and faces of one group.
 _GROUPS: Final = 24
-_GROUP: Final = 6
+_GROUP: Final = 4
 #: Faces under a heading.
 _FACES: Final = 24
 #: Characters of a line below a face.
@@ -73,12 +73,21 @@ def write_audit_page(path: Path, dataset: ExpressionDataset, audit: Audit, *, so
 
 
 def _conflicts(dataset: ExpressionDataset, audit: Audit) -> Groups:
-    groups = audit.conflicts()
+    # What is of one colour is shown apart, so it comes last here.
+    groups = sorted(audit.conflicts(), key=lambda group: int(group[0]) in audit.flat)
     shown = [
-        Gallery(f"{len(group)} copies", _faces(dataset, audit, group[:_GROUP].tolist()))
+        Gallery(f"{len(group)} copies", _faces(dataset, audit, _unlike(audit, group)))
         for group in groups[:_GROUPS]
     ]
     return Groups("Exact copies of different labels", shown, len(groups))
+
+
+def _unlike(audit: Audit, group: Indices) -> list[int]:
+    """Return some of a group: one of each label first."""
+    first = np.unique(audit.labels[group], return_index=True)[1]
+    order = np.concatenate([np.sort(first), np.setdiff1d(np.arange(len(group)), first)])
+    chosen: list[int] = np.sort(group[order[:_GROUP]]).tolist()
+    return chosen
 
 
 def _near_pairs(dataset: ExpressionDataset, audit: Audit, near: NearDuplicates) -> list[Groups]:
