@@ -164,7 +164,7 @@ def test_a_table_for_people(
     assert "3 pictures, 2 faces" in shown
 
 
-def test_an_uncertain_face_is_called_so_everywhere(
+def test_what_is_below_the_limit_is_called_so_everywhere(
     folder: Path, sad_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
