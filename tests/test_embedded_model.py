@@ -38,6 +38,16 @@ def test_it_was_trained_and_chosen_by_the_protocol(model: ExpressionClassifier) 
     assert sum(data["counts"]["PublicTest"].values()) == 3589
 
 
+def test_it_is_calibrated_and_says_on_what(model: ExpressionClassifier) -> None:
+    facts = model.metadata
+    fitted_on = facts.data["calibration"]
+
+    assert (facts.temperature, facts.uncertain_below) == (pytest.approx(1.047, abs=0.001), 0.4)
+    assert (fitted_on["split"], fitted_on["count"]) == ("PublicTest", 3589)
+    assert fitted_on["fingerprint"] == facts.data["fingerprint"]
+    assert max(fitted_on["ece"], fitted_on["cross_fitted_ece"]) < fitted_on["ece_before"]
+
+
 def test_a_face_gives_the_same_answer_alone_and_in_a_batch(model: ExpressionClassifier) -> None:
     faces = synthetic_faces(64).images
 

@@ -76,7 +76,8 @@ def test_before_and_after_stand_side_by_side(
 
     page = (tmp_path / "both.html").read_text("utf-8")
     assert page.count("reliability diagram") == 2
-    assert "<th>temperature 1.25</th>" in page
+    assert "<h3>After: temperature 1.25</h3>" in page
+    assert "<th>before</th><th>after</th>" in page
     assert both["sentence"] in page
     alone = (tmp_path / "one.html").read_text("utf-8")
     assert alone.count("reliability diagram") == 1

@@ -177,7 +177,7 @@ class _Table:
         self._table.add_column("picture", overflow="fold")
         self._table.add_column("face", justify="right")
         self._table.add_column("expression", no_wrap=True)
-        self._table.add_column("")
+        self._table.add_column("", no_wrap=True)
         self._table.add_column("next", no_wrap=True)
         self._table.add_column("left top right bottom", justify="right", no_wrap=True)
         # In a narrow window the pictures' names need the room more than bars do.
@@ -198,7 +198,7 @@ class _Table:
                 str(number + 1),
                 Text(face.expression, style="dim" if face.is_uncertain else "bold"),
                 Text(f"{face.confidence:4.0%} ").append(bar, face_colour(face)),
-                Text(_others(face), style="dim"),
+                Text(_runner_up(face), style="dim"),
                 Text(" ".join(f"{edge:.0f}" for edge in face.box_xyxy), style="dim"),
             )
 
@@ -210,11 +210,12 @@ class _Table:
             self._console.print(summary, style="dim")
 
 
-def _others(face: "Face") -> str:
-    """Return the next expression; of an uncertain face the first, which is not told, as well."""
+def _runner_up(face: "Face") -> str:
+    """Return the next expression; of an uncertain face the two that it is most likely one of."""
     ranked = sorted(face.probabilities.items(), key=lambda item: -item[1])
-    shown = ranked[0 if face.is_uncertain else 1 : 2]
-    return ", ".join(f"{name} {probability:.0%}" for name, probability in shown)
+    if face.is_uncertain:
+        return " or ".join(name for name, _ in ranked[:2])
+    return "".join(f"{name} {probability:.0%}" for name, probability in ranked[1:2])
 
 
 def _with_progress(results: Iterable["FrameResult"], total: int) -> Iterator["FrameResult"]:

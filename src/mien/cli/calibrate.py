@@ -82,7 +82,7 @@ def _check_call(model: Path, output: Path | None, *, is_onnx: bool, in_place: bo
     """See that it is said where the result goes, before any work is done.
 
     Raises:
-        typer.BadParameter: It is not, or it is said twice.
+        typer.BadParameter: It is not, or it is said twice, or nothing can be written there.
     """
     check_output(output, suffixes=(".onnx",), sources=[model])
     if is_onnx and (output is not None) == in_place:
@@ -94,8 +94,8 @@ def _check_call(model: Path, output: Path | None, *, is_onnx: bool, in_place: bo
             "--output and --in-place are for ONNX files; a run keeps its calibration, and "
             "'mien export' takes it along"
         )
-    if is_onnx and in_place:
-        check_output(model, option="--in-place", suffixes=(".onnx",))
+    if output is None:
+        check_output(model_file(model).parent, option="MODEL")
 
 
 def _table(fit: "TemperatureFit") -> "Table":

@@ -35,23 +35,19 @@ def describe_calibration(
         temperature: The temperature that it has.
         uncertain: The faces that it calls uncertain; None where that is not told.
     """
-    both = {"calibrated": calibration}
+    shown = {"Reliability": calibration}
     if uncalibrated is not None:
-        both = {
-            "as the network answers": uncalibrated,
-            f"temperature {temperature:.2f}": calibration,
+        shown = {
+            "Before: as the network answers": uncalibrated,
+            f"After: temperature {temperature:.2f}": calibration,
         }
-    charts = [
-        (name if len(both) > 1 else "Reliability", figure_uri(reliability_chart(each)))
-        for name, each in both.items()
-    ]
     return {
         "sentence": _sentence(calibration),
         "uncertain": _uncertain_sentence(uncertain),
-        "charts": charts,
+        "charts": [(name, figure_uri(reliability_chart(each))) for name, each in shown.items()],
         "coverage_chart": figure_uri(coverage_chart(calibration, uncertain=uncertain)),
-        "columns": list(both) if len(both) > 1 else [""],
-        "rows": _rows(list(both.values())),
+        "columns": ["before", "after"] if len(shown) > 1 else [],
+        "rows": _rows(list(shown.values())),
     }
 
 
