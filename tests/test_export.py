@@ -16,7 +16,7 @@ from mien.analysis.classifier import softmax
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError
 from mien.evaluation import evaluate, open_predictor
-from mien.evaluation.calibrate import calibrate, write_calibration
+from mien.evaluation.calibration.calibrate import calibrate, write_calibration
 from mien.export import describe, export
 from mien.metadata import ModelMetadata
 from mien.preprocess import FER2013_CROP

@@ -14,8 +14,8 @@ from torch import nn
 import mien
 from mien.cache import atomic_write
 from mien.errors import CheckpointError
+from mien.evaluation.calibration.model_calibration import read_calibration
 from mien.evaluation.evaluation import FACE_BY_FACE
-from mien.evaluation.model_calibration import read_calibration
 from mien.metadata import ModelMetadata, file_sha256, model_file
 from mien.preprocess import FACE_SIZE, FER2013_CROP
 from mien.training.checkpoint import Checkpoint, load_checkpoint

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from mien.cli.app import app
 from mien.data import save_dataset
 from mien.data.dataset import ExpressionDataset
-from mien.evaluation.model_calibration import CALIBRATION_FILE, read_calibration
+from mien.evaluation.calibration.model_calibration import CALIBRATION_FILE, read_calibration
 from mien.evaluation.predictor import open_predictor
 from mien.export import describe
 from mien.metadata import BEST

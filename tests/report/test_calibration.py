@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.evaluation.calibration import (
+from mien.evaluation.calibration.measure import (
     Calibration,
     UncertainFaces,
     count_uncertain,

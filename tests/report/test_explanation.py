@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.explanation import ClassMaps, DeletionCheck, FaceExplanation, SaliencyMap
+from mien.evaluation.explanation import ClassMaps, DeletionCheck, FaceExplanation, SaliencyMap
 from mien.report.explanation import (
     deletion_chart,
     describe_explanation,

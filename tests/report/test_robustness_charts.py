@@ -6,8 +6,8 @@ import pytest
 
 from mien.data.dataset import ExpressionDataset
 from mien.errors import DataError
-from mien.evaluation.corruptions import CORRUPTIONS, corrupt
-from mien.evaluation.robustness import CorruptionFigures, Robustness
+from mien.evaluation.robustness.corruptions import CORRUPTIONS, corrupt
+from mien.evaluation.robustness.measure import CorruptionFigures, Robustness
 from mien.report import page
 from mien.report.robustness_charts import (
     corruption_examples,

@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mien.evaluation.memory import PeakMemory
-from mien.evaluation.roofline import Roofline
-from mien.evaluation.speed import BatchSpeed, Machine, SpeedCard
+from mien.evaluation.speed.card import BatchSpeed, Machine, SpeedCard
+from mien.evaluation.speed.memory import PeakMemory
+from mien.evaluation.speed.roofline import Roofline
 from mien.report import page
 from mien.report.speed import describe_speed, roofline_chart
 

@@ -14,8 +14,8 @@ from mien.metadata import model_file
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mien.evaluation.calibration import UncertainFaces
-    from mien.evaluation.temperature import TemperatureFit
+    from mien.evaluation.calibration.measure import UncertainFaces
+    from mien.evaluation.calibration.temperature import TemperatureFit
 
 
 def calibrate(
@@ -60,8 +60,8 @@ def calibrate(
     is_onnx = model_file(model).suffix == ".onnx"
     _check_call(model, output, is_onnx=is_onnx, in_place=in_place)
     with require_extra("train"):
-        from mien.evaluation.calibrate import calibrate as fit  # noqa: PLC0415
-        from mien.evaluation.calibrate import write_calibration  # noqa: PLC0415
+        from mien.evaluation.calibration.calibrate import calibrate as fit  # noqa: PLC0415
+        from mien.evaluation.calibration.calibrate import write_calibration  # noqa: PLC0415
 
         dataset = open_dataset(data, own_classes=own_classes)
         calibration = fit(model, dataset, split, uncertain_below=uncertain_below)
@@ -101,7 +101,7 @@ def _check_call(model: Path, output: Path | None, *, is_onnx: bool, in_place: bo
 def _table(fit: "TemperatureFit") -> "Table":
     from rich.table import Table  # noqa: PLC0415
 
-    from mien.evaluation.calibration import BINS  # noqa: PLC0415
+    from mien.evaluation.calibration.measure import BINS  # noqa: PLC0415
 
     table = Table("", "before", "after")
     for column in table.columns[1:]:

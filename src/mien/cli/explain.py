@@ -13,7 +13,7 @@ from mien.cli.outputs import announce, check_output
 from mien.errors import MediaError
 
 if TYPE_CHECKING:
-    from mien.explanation import FaceExplanation, Method
+    from mien.evaluation.explanation import FaceExplanation, Method
 
 _METHODS: "dict[str, tuple[Method, ...]]" = {
     "grad-cam": ("grad-cam",),
@@ -58,7 +58,7 @@ def explain(
     output = output or Path("explained.png")
     check_output(output, suffixes=(".png", ".jpg", ".jpeg"), sources=[photo])
     with require_extra("train"):
-        from mien.explanation import explain_photo  # noqa: PLC0415
+        from mien.evaluation.explanation import explain_photo  # noqa: PLC0415
         from mien.report.explanation import write_explanations  # noqa: PLC0415
 
         explained = explain_photo(

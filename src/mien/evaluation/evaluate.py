@@ -11,7 +11,6 @@ from mien.data.dataset import ExpressionDataset
 from mien.data.protocol import refuse_breaches
 from mien.errors import DataError
 from mien.evaluation.evaluation import Evaluation, Member
-from mien.evaluation.latency import measure_latency
 from mien.evaluation.metrics import classification_metrics
 from mien.evaluation.predictor import (
     EnsemblePredictor,
@@ -27,6 +26,7 @@ from mien.evaluation.protocol import (
     training_breaches,
     was_chosen_on,
 )
+from mien.evaluation.speed.latency import measure_latency
 from mien.evaluation.training_facts import TrainingFacts, read_training_facts
 from mien.metadata import file_sha256, model_file
 

@@ -15,9 +15,9 @@ from mien.cache import atomic_write
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.errors import CheckpointError
 from mien.evaluation.json_values import read_count, read_text
-from mien.evaluation.latency import Latency
 from mien.evaluation.metrics import ClassificationMetrics, confusion_matrix
 from mien.evaluation.protocol import Unseen
+from mien.evaluation.speed.latency import Latency
 from mien.evaluation.training_facts import TrainingFacts
 
 #: Characters of what is wrong with a file; its own content may be in there.

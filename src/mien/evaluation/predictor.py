@@ -17,7 +17,7 @@ from mien.analysis.classifier import ExpressionClassifier, softmax
 from mien.data.dataset import ExpressionDataset
 from mien.data.seen_faces import SeenFaces
 from mien.errors import DataError
-from mien.evaluation.model_calibration import read_temperature
+from mien.evaluation.calibration.model_calibration import read_temperature
 from mien.machine import usable_cores
 from mien.metadata import CLASSICAL_FILE, model_file
 from mien.preprocess import FACE_SIZE, standardise

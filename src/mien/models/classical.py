@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
 from mien.errors import DataError, RecipeError
-from mien.models.hog import hog_features
 from mien.preprocess import FACE_SIZE
 
 #: Temperatures tried; neighbours are 3 % apart, which moves no loss by a thousandth.
@@ -124,13 +123,21 @@ class HogConfig(ABC):
             )
 
     def describe(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return ``(N, D)`` histograms of ``(N, 48, 48)`` faces; see :mod:`mien.models.hog`."""
-        return hog_features(
-            images,
-            orientations=self.orientations,
-            pixels_per_cell=self.pixels_per_cell,
-            cells_per_block=self.cells_per_block,
-        )
+        """Return ``(N, D)`` histograms of ``(N, 48, 48)`` faces; about 1 ms a face."""
+        from skimage.feature import hog  # noqa: PLC0415 - slow to import
+
+        blocks = FACE_SIZE // self.pixels_per_cell - self.cells_per_block + 1
+        width = self.orientations * (blocks * self.cells_per_block) ** 2
+        features = np.empty((len(images), width), np.float32)
+        for row, image in zip(features, images, strict=True):
+            row[:] = hog(
+                image,
+                orientations=self.orientations,
+                pixels_per_cell=(self.pixels_per_cell,) * 2,
+                cells_per_block=(self.cells_per_block,) * 2,
+                block_norm="L2-Hys",
+            )
+        return features
 
     def fit(
         self,

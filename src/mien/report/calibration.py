@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.evaluation.calibration import BINS, Calibration, UncertainFaces
+from mien.evaluation.calibration.measure import BINS, Calibration, UncertainFaces
 from mien.report.chart_style import INK, LINE, MODEL_COLOURS, SOFT, draw_legend, finish_axes
 from mien.report.page import figure_uri
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mien.explanation import ClassMaps, DeletionCheck, FaceExplanation
+    from mien.evaluation.explanation import ClassMaps, DeletionCheck, FaceExplanation
 
 #: Perceptually even, and told apart in grey as well: dark is low, bright is high.
 _COLOURS: Final = "inferno"
@@ -95,7 +95,7 @@ def draw_explanations(explanations: "Sequence[FaceExplanation]") -> "Figure":
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
-    from mien.explanation.saliency import scale_maps  # noqa: PLC0415 - brings torch
+    from mien.evaluation.explanation.saliency import scale_maps  # noqa: PLC0415 - brings torch
 
     panels = 1 + len(explanations[0].maps)
     # 1, 2 or 3: one for each bound that is passed.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from mien.evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt
-from mien.evaluation.robustness import CorruptionFigures, Robustness, corruption_title
+from mien.evaluation.robustness.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+from mien.evaluation.robustness.measure import CorruptionFigures, Robustness, corruption_title
 from mien.preprocess import FACE_SIZE
 from mien.report.chart_style import INK, LINE, draw_legend, finish_axes, fit_name
 from mien.report.model_charts import model_colours, model_marker
@@ -77,7 +77,7 @@ def corruption_examples(
 
     Returns:
         ``(12 · (48 + gap) - gap, 3 · (48 + gap) - gap)`` uint8: a row a corruption in the order of
-        :data:`mien.evaluation.corruptions.CORRUPTIONS`, a column a strength.
+        :data:`mien.evaluation.robustness.corruptions.CORRUPTIONS`, a column a strength.
     """
     step = FACE_SIZE + gap
     rows, columns = len(CORRUPTIONS), len(EXAMPLE_STRENGTHS)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mien.evaluation.speed import BatchSpeed, SpeedCard
+from mien.evaluation.speed.card import BatchSpeed, SpeedCard
 from mien.report.chart_style import SOFT, draw_legend, finish_axes
 from mien.report.model_charts import model_colours, model_marker
 from mien.report.page import figure_uri

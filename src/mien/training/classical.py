@@ -146,7 +146,7 @@ def train_classical(
         return run_result(folder, history, interrupted=True)
     result = run_result(folder, history, interrupted=False)
     facts: dict[str, Any] = {"device": "cpu", "precision": None, "parameters": model.parameters}
-    versions = {name: version(name) for name in ("scikit-learn", "skops")}
+    versions = {name: version(name) for name in ("scikit-learn", "scikit-image", "skops")}
     facts |= {"multiply_adds": None, "data": data, "breaches": breaches}
     write_summary(folder, result, history, facts, versions)
     save_classical(model, folder / CLASSICAL_FILE, card)  # last: what has it is a finished run

@@ -1,0 +1,155 @@
+"""A model's calibration as a run keeps it: ``calibration.json`` beside the checkpoint.
+
+It holds for one very file, named by its digest: a run trained further has another best checkpoint,
+whose temperature is not known.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from mien.cache import atomic_write
+from mien.data.dataset import SPLITS
+from mien.errors import CheckpointError
+from mien.evaluation.calibration.measure import UncertainFaces
+from mien.evaluation.calibration.temperature import TemperatureFit
+from mien.evaluation.json_values import read_count, read_number, read_text
+from mien.metadata import ModelMetadata, file_sha256
+
+#: Name of the file, in a run's folder.
+CALIBRATION_FILE: Final = "calibration.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCalibration:
+    """What a model's probabilities are made with, and how that was found.
+
+    Attributes:
+        model: Name of the file or run.
+        model_sha256: Digest of the model's file.
+        split: The split that the temperature was fitted on.
+        fingerprint: sha256 of the data.
+        fit: The temperature, and figures before and after.
+        uncertain: The faces of the split that are uncertain with it.
+    """
+
+    model: str
+    model_sha256: str
+    split: str
+    fingerprint: str
+    fit: TemperatureFit
+    uncertain: UncertainFaces
+
+    @property
+    def temperature(self) -> float:
+        """What the network's logits are divided by."""
+        return self.fit.temperature
+
+    @property
+    def uncertain_below(self) -> float:
+        """Probability below which an expression is not told; 0 where it always is."""
+        return self.uncertain.below
+
+    def apply(self, metadata: ModelMetadata) -> ModelMetadata:
+        """Return a model's metadata with the temperature, and what it was fitted on."""
+        fitted_on = {
+            "split": self.split,
+            "fingerprint": self.fingerprint,
+            "count": self.uncertain.count,
+            "ece_before": self.fit.before.ece,
+            "ece": self.fit.after.ece,
+            "cross_fitted_ece": self.fit.cross_fitted_ece,
+        }
+        return replace(
+            metadata,
+            temperature=self.temperature,
+            uncertain_below=self.uncertain_below,
+            data={**metadata.data, "calibration": fitted_on},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the calibration as plain JSON types."""
+        return {
+            "model": self.model,
+            "model_sha256": self.model_sha256,
+            "split": self.split,
+            "data": self.fingerprint,
+            "count": self.uncertain.count,
+            "uncertain_below": self.uncertain_below,
+            "uncertain": self.uncertain.uncertain,
+            "uncertain_wrong": self.uncertain.uncertain_wrong,
+            "wrong": self.uncertain.wrong,
+            **self.fit.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelCalibration":
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            KeyError: A figure is missing.
+            TypeError: A figure is of another kind.
+            ValueError: A figure is out of range.
+        """
+        if values["split"] not in SPLITS:
+            raise ValueError("an unknown split")
+        return cls(
+            model=read_text(values["model"]),
+            model_sha256=read_text(values["model_sha256"]),
+            split=values["split"],
+            fingerprint=read_text(values["data"]),
+            fit=TemperatureFit.from_dict(values),
+            uncertain=UncertainFaces(
+                below=read_number(values["uncertain_below"], low=0, high=1),
+                count=read_count(values["count"], low=1),
+                uncertain=read_count(values["uncertain"]),
+                uncertain_wrong=read_count(values["uncertain_wrong"]),
+                wrong=read_count(values["wrong"]),
+            ),
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the calibration as JSON."""
+        with atomic_write(path) as temporary:
+            text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
+            temporary.write_text(text + "\n", "utf-8")
+
+
+def calibration_file(file: Path) -> Path:
+    """Return where the calibration of a checkpoint or baseline's file is kept."""
+    return file.with_name(CALIBRATION_FILE)
+
+
+def read_calibration(file: Path) -> ModelCalibration | None:
+    """Return the calibration of a checkpoint or baseline's file.
+
+    Returns:
+        None where there is none, or where the one beside it is of another file.
+
+    Raises:
+        CheckpointError: It is damaged.
+    """
+    path = calibration_file(file)
+    if not path.is_file():
+        return None
+    try:
+        calibration = ModelCalibration.from_dict(json.loads(path.read_text("utf-8")))
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(
+            f"{path}: not a calibration of mien: {reason.splitlines()[0]}; delete it and calibrate "
+            f"again"
+        ) from error
+    return calibration if calibration.model_sha256 == file_sha256(file) else None
+
+
+def read_temperature(file: Path) -> float:
+    """Return the temperature of a checkpoint or baseline's file; 1 where it is not calibrated.
+
+    Raises:
+        CheckpointError: The calibration beside it is damaged.
+    """
+    calibration = read_calibration(file)
+    return 1.0 if calibration is None else calibration.temperature
