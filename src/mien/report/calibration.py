@@ -1,6 +1,7 @@
 """The part of a page that tells whether a model's probabilities mean what they say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.evaluation.calibration.measure import BINS, Calibration, UncertainFaces
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 
 _WIDTH: Final = 4.6  # inches, as the other charts
 _COLOUR: Final = MODEL_COLOURS[0]
-_GAP: Final = {"facecolor": "none", "hatch": "////", "edgecolor": MODEL_COLOURS[1], "lw": 0.6}
+_GAP: Final[Mapping[str, Any]] = MappingProxyType(
+    {"facecolor": "none", "hatch": "////", "edgecolor": MODEL_COLOURS[1], "lw": 0.6}
+)
 
 #: Points by which mean confidence and accuracy may differ by chance on a few thousand faces.
 _ALIKE: Final = 1.0
