@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mien.evaluation import Evaluation
+    from mien.evaluation.evaluate import Part
 
 
 def evaluate(
@@ -46,6 +47,10 @@ def evaluate(
         Path | None,
         typer.Option(help="Write a page with charts and sample faces to this HTML file."),
     ] = None,
+    robustness: Annotated[
+        bool,
+        typer.Option("--robustness", help="Also measure on damaged faces: noise, blur, masks …"),
+    ] = False,
     override_protocol: OverrideOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
@@ -63,7 +68,16 @@ def evaluate(
         from mien.report.evaluation import write_evaluation_page  # noqa: PLC0415
 
         dataset = open_dataset(data, own_classes=own_classes)
-        evaluation = measure(models, dataset, split, tta=tta, override_protocol=override_protocol)
+        with plain_console(stderr=True).status("opening") as status:
+            evaluation = measure(
+                models,
+                dataset,
+                split,
+                tta=tta,
+                parts=_parts(report=report is not None, robustness=robustness),
+                override_protocol=override_protocol,
+                watch=status.update,
+            )
         written = _json_files(evaluation, models, output)
         for path in written:
             evaluation.write(path)
@@ -78,6 +92,12 @@ def evaluate(
         announce(path)
 
 
+def _parts(*, report: bool, robustness: bool) -> "list[Part]":
+    """Return what is measured besides: a page has all but what takes minutes."""
+    wanted: list[Part] = ["speed", "explanation"] if report else []
+    return [*wanted, "robustness"] if robustness else wanted
+
+
 def _json_files(evaluation: "Evaluation", models: list[Path], output: Path | None) -> list[Path]:
     """Return where the figures go: an ensemble's into no run's folder, since it is of none."""
     files = [models[0] / evaluation.file_name] if len(models) == 1 and models[0].is_dir() else []
@@ -86,7 +106,8 @@ def _json_files(evaluation: "Evaluation", models: list[Path], output: Path | Non
 
 def _print_tables(evaluation: "Evaluation") -> None:
     console = plain_console()
-    for line in (_headline(evaluation), *_cautions(evaluation), _cost(evaluation)):
+    lines = [_headline(evaluation), *_cautions(evaluation), *_trust(evaluation), _cost(evaluation)]
+    for line in lines:
         console.print(line, soft_wrap=True)
     console.print(_per_class(evaluation))
     console.print(_confusion(evaluation))
@@ -114,6 +135,22 @@ def _cautions(evaluation: "Evaluation") -> list[str]:
             f"without the {unseen.seen} faces that it learned from, pixel for pixel: "
             f"accuracy {100 * unseen.accuracy:.2f} %, macro-F1 {unseen.macro_f1:.3f}"
         )
+    return lines
+
+
+def _trust(evaluation: "Evaluation") -> list[str]:
+    """Return how far its probabilities, and its figures elsewhere, can be trusted."""
+    lines = []
+    if calibration := evaluation.calibration:
+        low, high = (100 * end for end in calibration.ece_interval)
+        lines.append(
+            f"calibration error {100 * calibration.ece:.1f} % ({low:.1f} to {high:.1f} %): "
+            f"mean confidence {100 * calibration.confidence:.1f} %"
+        )
+    if evaluation.robustness:
+        lines.append(evaluation.robustness.text())
+    if evaluation.explanation:
+        lines.append(evaluation.explanation.deletion.verdict())
     return lines
 
 

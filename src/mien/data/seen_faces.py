@@ -26,8 +26,8 @@ _MOST_BITS: Final = 1 << 30
 class SeenFaces:
     """A Bloom filter over the exact pixels of faces: no face can be got back out of it.
 
-    A face that was put in is always found; of others one in a hundred thousand is. A mirrored, resized or
-    re-encoded copy has other pixels and is not found.
+    A face that was put in is always found; of others one in a hundred thousand is. A mirrored,
+    resized or re-encoded copy has other pixels and is not found.
 
     Source: Bloom 1970, https://doi.org/10.1145/362686.362692
 

@@ -2,14 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import numpy as np
 
 from mien.analysis.classifier import softmax
 from mien.data.dataset import ExpressionDataset
 from mien.data.protocol import refuse_breaches
-from mien.errors import DataError
+from mien.errors import CheckpointError, DataError, ModelError
+from mien.evaluation.calibration.measure import measure_calibration
 from mien.evaluation.evaluation import Evaluation, Member
 from mien.evaluation.metrics import classification_metrics
 from mien.evaluation.predictor import (
@@ -26,9 +30,21 @@ from mien.evaluation.protocol import (
     training_breaches,
     was_chosen_on,
 )
+from mien.evaluation.robustness.measure import measure_robustness
+from mien.evaluation.speed.card import measure_speed
 from mien.evaluation.speed.latency import measure_latency
 from mien.evaluation.training_facts import TrainingFacts, read_training_facts
 from mien.metadata import file_sha256, model_file
+
+if TYPE_CHECKING:
+    from mien.evaluation.explanation import ClassMaps
+
+
+logger = logging.getLogger(__name__)
+
+#: What can be measured besides.
+Part: TypeAlias = Literal["speed", "explanation", "robustness"]
+PARTS: Final[tuple[Part, ...]] = ("speed", "explanation", "robustness")
 
 
 def evaluate(
@@ -37,7 +53,9 @@ def evaluate(
     split: str,
     *,
     tta: Literal["flip"] | None = None,
+    parts: Collection[Part] = (),
     override_protocol: bool = False,
+    watch: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Measure a model, or several as an ensemble, on one split.
 
@@ -49,7 +67,10 @@ def evaluate(
         split: ``Training``, ``PublicTest`` or ``PrivateTest``.
         tta: Test-time augmentation: ``flip`` averages the probabilities of each face and of its
             mirror image, for twice the time.
+        parts: What to measure besides: ``speed``, the speed and size card, 15 seconds;
+            ``explanation``, what a network looks at; ``robustness``, 61 passes over damaged faces.
         override_protocol: Measure even where that is against the protocol, and tell.
+        watch: Called with what is being measured.
 
     Raises:
         DataError: The split has no images, or its classes are not the model's, or the models of
@@ -58,11 +79,13 @@ def evaluate(
             FER2013's splits are swapped.
         CheckpointError: The run or checkpoint cannot be used.
         ModelError: The ONNX file cannot be used.
-        ValueError: There is no model, or no such augmentation.
+        ValueError: There is no model, no such augmentation or no such part.
     """
     models = [model] if isinstance(model, str | Path) else list(model)
     if not models:
         raise ValueError("no model to evaluate")
+    if unknown := set(parts) - set(PARTS):
+        raise ValueError(f"unknown part {min(unknown)!r}: expected {', '.join(PARTS)}")
     _refuse_repeats(models)
     predictors = [open_predictor(one) for one in models]
     predictor = _combine(predictors, tta=tta)
@@ -77,6 +100,8 @@ def evaluate(
     breaches = refuse_breaches(
         evaluation_breaches(dataset, split, seen), override=override_protocol
     )
+    tell = watch or (lambda _: None)
+    tell("reading the faces")
     logits = predictor.logits(part.images)
     return Evaluation(
         members=tuple(
@@ -98,6 +123,9 @@ def evaluate(
         multiply_adds=predictor.multiply_adds,
         file_bytes=predictor.file_bytes,
         latency=measure_latency(predictor, part.images),
+        temperature=predictor.temperature,
+        calibration=measure_calibration(logits, part.labels) if np.isfinite(logits).all() else None,
+        **_measure_parts(parts, models, predictor, part, tta=tta, tell=tell),
         training=_training_facts(models),
         **_recipe_facts(predictors),
         probabilities=softmax(logits),
@@ -134,6 +162,49 @@ def _same_part(prepared: Sequence[ExpressionDataset], split: str) -> tuple[Expre
                 f"out or merge others of {split} (data.hold_out, data.classes, seed)"
             )
     return part, digest
+
+
+def _measure_parts(
+    parts: Collection[Part],
+    models: Sequence[str | Path],
+    predictor: Predictor,
+    faces: ExpressionDataset,
+    *,
+    tta: Literal["flip"] | None,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Return what was asked for besides, by :class:`Evaluation`'s names."""
+    found: dict[str, Any] = {}
+    if "speed" in parts:
+        tell("speed and size")
+        found["speed"] = measure_speed(
+            lambda threads: _combine(
+                [open_predictor(one, threads=threads) for one in models], tta=tta
+            ),
+            faces.images,
+            model=models[0] if len(models) == 1 else None,
+        )
+    if "explanation" in parts and len(models) == 1:
+        tell("what it looks at")
+        found["explanation"] = _explain(models[0], faces)
+    if "robustness" in parts:
+        found["robustness"] = measure_robustness(
+            predictor,
+            faces,
+            watch=lambda done, passes: tell(f"robustness, {done} of {passes} passes"),
+        )
+    return found
+
+
+def _explain(model: str | Path, faces: ExpressionDataset) -> "ClassMaps | None":
+    """Return what a network looks at; None for a model that has no gradients or no maps."""
+    from mien.evaluation.explanation import explain_split, open_differentiable  # noqa: PLC0415
+
+    try:
+        return explain_split(open_differentiable(model), faces)
+    except (CheckpointError, ModelError) as error:
+        logger.info("%s is not explained: %s", model, error)
+        return None
 
 
 def _recipe_facts(predictors: Sequence[Predictor]) -> dict[str, Any]:

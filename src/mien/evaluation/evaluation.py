@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,17 @@ import mien
 from mien.cache import atomic_write
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.errors import CheckpointError
-from mien.evaluation.json_values import read_count, read_text
+from mien.evaluation.calibration.measure import Calibration
+from mien.evaluation.json_values import read_count, read_number, read_text
 from mien.evaluation.metrics import ClassificationMetrics, confusion_matrix
 from mien.evaluation.protocol import Unseen
+from mien.evaluation.robustness.measure import Robustness
+from mien.evaluation.speed.card import SpeedCard
 from mien.evaluation.speed.latency import Latency
 from mien.evaluation.training_facts import TrainingFacts
+
+if TYPE_CHECKING:
+    from mien.evaluation.explanation import ClassMaps
 
 #: Characters of what is wrong with a file; its own content may be in there.
 _LONGEST_REASON: Final = 120
@@ -67,6 +73,12 @@ class Evaluation:
         multiply_adds: Multiply-adds for one face, views and members together; None if unknown.
         file_bytes: Size of the files together; None where not known.
         latency: Time a face; None where it was not measured.
+        temperature: What the network's answers were divided by; None for an ensemble.
+        calibration: Whether its probabilities mean what they say; None where its answers are not
+            numbers, and in an older version's.
+        speed: The speed and size card; None where it was not asked for.
+        robustness: What is left of accuracy where faces are damaged; likewise.
+        explanation: What the network looks at; likewise, and in one read from a file.
         training: How the model was trained; None where no single run tells.
         recipe: The recipe's name; empty where it is not known, and for an ensemble.
         recipe_sha256: Digest of the recipe but for its seed.
@@ -93,6 +105,11 @@ class Evaluation:
     multiply_adds: int | None = None
     file_bytes: int | None = None
     latency: Latency | None = None
+    temperature: float | None = None
+    calibration: Calibration | None = None
+    speed: SpeedCard | None = None
+    robustness: Robustness | None = None
+    explanation: "ClassMaps | None" = field(default=None, repr=False)
     training: TrainingFacts | None = None
     recipe: str = ""
     recipe_sha256: str = ""
@@ -137,6 +154,11 @@ class Evaluation:
             "multiply_adds": self.multiply_adds,
             "file_bytes": self.file_bytes,
             "latency": self.latency.to_dict() if self.latency else None,
+            "temperature": self.temperature,
+            "calibration": self.calibration.to_dict() if self.calibration else None,
+            "speed": self.speed.to_dict() if self.speed else None,
+            "robustness": self.robustness.to_dict() if self.robustness else None,
+            "explanation": self.explanation.to_dict() if self.explanation else None,
             "recipe": self.recipe,
             "recipe_sha256": self.recipe_sha256,
             "seed": self.seed,
@@ -192,6 +214,10 @@ class Evaluation:
             file_bytes=_read_optional(values, "file_bytes", read_count),
             latency=_read_optional(values, "latency", Latency.from_dict),
             training=_read_optional(values, "training", TrainingFacts.from_dict),
+            temperature=_read_optional(values, "temperature", read_number),
+            calibration=_read_optional(values, "calibration", Calibration.from_dict),
+            speed=_read_optional(values, "speed", SpeedCard.from_dict),
+            robustness=_read_optional(values, "robustness", Robustness.from_dict),
             recipe=read_text(values.get("recipe", "")),
             recipe_sha256=read_text(values.get("recipe_sha256", "")),
             seed=_read_optional(values, "seed", read_count),

@@ -74,6 +74,18 @@ ACCURACY: Final = Measure(
 MACRO_F1: Final = Measure(
     name="macro-F1", better="higher", read=lambda e: e.metrics.macro_f1, write=lambda v: f"{v:.3f}"
 )
+ECE: Final = Measure(
+    name="calibration error",
+    better="lower",
+    read=lambda e: e.calibration.ece if e.calibration else None,
+    write=lambda v: f"{100 * v:.1f} %",
+)
+ROBUSTNESS: Final = Measure(
+    name="accuracy, faces damaged",
+    better="higher",
+    read=lambda e: e.robustness.mean_accuracy if e.robustness else None,
+    write=lambda v: f"{100 * v:.2f} %",
+)
 PARAMETERS: Final = Measure(
     name="parameters", better="lower", read=lambda e: e.parameters, write=short_count
 )
@@ -107,6 +119,8 @@ MEASURES: Final = (
     ACCURACY,
     MACRO_F1,
     Measure(name="loss", better="lower", read=_loss, write=lambda v: f"{v:.3f}"),
+    ECE,
+    ROBUSTNESS,
     PARAMETERS,
     MULTIPLY_ADDS,
     FILE_MB,

@@ -16,6 +16,7 @@ from mien.report.model_charts import (
     model_colours,
 )
 from mien.report.page import figure_uri, write_page
+from mien.report.robustness_charts import describe_robustness
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,6 +59,7 @@ def write_comparison_page(path: str | Path, comparison: Comparison) -> None:
         ],
         differences=_differences(comparison),
         verdicts_of_chance=_verdicts_of_chance(comparison),
+        robustness=_robustness(comparison),
         seed_spreads=[spread.text() for spread in comparison.seed_spreads()],
     )
 
@@ -153,6 +155,16 @@ def _differences(comparison: Comparison) -> list[dict[str, Any]]:
         }
         for i in range(1, len(comparison.names))
     ]
+
+
+def _robustness(comparison: Comparison) -> dict[str, Any] | None:
+    """Return the part on robustness of those models that it was measured of."""
+    known = {
+        name: evaluation.robustness
+        for name, evaluation in zip(comparison.names, comparison.evaluations, strict=True)
+        if evaluation.robustness is not None
+    }
+    return describe_robustness(known) if known else None
 
 
 def _verdicts_of_chance(comparison: Comparison) -> list[dict[str, Any]]:

@@ -7,11 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data.dataset import ExpressionDataset
+from mien.evaluation.calibration.measure import measure_calibration
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.measures import MEASURES
 from mien.evaluation.samples import Sample, surest_samples
+from mien.report.calibration import describe_calibration
+from mien.report.explanation import describe_explanation
 from mien.report.model_charts import confusion_chart, curves_chart, model_colours
 from mien.report.page import figure_uri, picture_uri, write_page
+from mien.report.robustness_charts import describe_robustness
+from mien.report.speed import describe_speed
 
 #: Faces of each kind shown for a class; a row on a desktop.
 _EACH: Final = 5
@@ -48,6 +53,11 @@ def write_evaluation_page(path: str | Path, evaluation: Evaluation) -> None:
         mistakes=_mistakes(evaluation),
         training=_training(evaluation),
         samples=_samples(evaluation.probabilities, evaluation.faces),
+        calibration=_calibration(evaluation),
+        explanation=evaluation.explanation and describe_explanation(evaluation.explanation),
+        robustness=evaluation.robustness
+        and describe_robustness({evaluation.model: evaluation.robustness}, evaluation.faces.images),
+        speed=evaluation.speed and describe_speed(evaluation.speed),
     )
 
 
@@ -86,6 +96,23 @@ def _training(evaluation: Evaluation) -> dict[str, Any] | None:
             for quantity in ("accuracy", "loss")
         ],
     }
+
+
+def _calibration(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Return the calibration's part of the page, with what it was before scaling where it was."""
+    if evaluation.calibration is None or evaluation.labels is None:
+        return None
+    if evaluation.temperature in (None, 1):
+        return describe_calibration(evaluation.calibration)
+    assert evaluation.probabilities is not None
+    assert evaluation.temperature is not None
+    least = np.finfo(np.float32).tiny
+    logits = np.log(np.maximum(evaluation.probabilities, least)) * evaluation.temperature
+    return describe_calibration(
+        evaluation.calibration,
+        uncalibrated=measure_calibration(logits, evaluation.labels),
+        temperature=evaluation.temperature,
+    )
 
 
 def _samples(

@@ -22,6 +22,9 @@ class BrightnessPredictor:
     parameters = multiply_adds = file_bytes = None
     threads = 1
     recipe: Mapping[str, Any] = {}
+    data: Mapping[str, Any] = {}
+    seen = None
+    temperature = 1.0
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         light = images.mean(axis=(1, 2)) - 128

@@ -23,6 +23,9 @@ class CountingPredictor:
     multiply_adds: int | None = None
     file_bytes: int | None = None
     recipe: Mapping[str, Any] = {}
+    data: Mapping[str, Any] = {}
+    seen = None
+    temperature = 1.0
 
     def __init__(self, threads: int) -> None:
         self.threads = threads

@@ -77,7 +77,7 @@ class Robustness:
         seed: What chance was drawn from.
         clean_accuracy: Share of the faces read right as they are, 0 to 1.
         clean_macro_f1: Mean F1 on the faces as they are.
-        corruptions: Name, as in :data:`mien.evaluation.robustness.corruptions.CORRUPTIONS`, → figures.
+        corruptions: Name, as in :mod:`mien.evaluation.robustness.corruptions`, → figures.
     """
 
     count: int
