@@ -10,6 +10,7 @@ from mien.preprocess import (
     FER2013_CROP,
     align_face,
     crop_box,
+    crop_face,
     resize_face,
     standardise,
     standardise_factors,
@@ -177,3 +178,17 @@ def test_standardise_scales_and_shifts() -> None:
     assert 255 * scale + shift == pytest.approx(2)
     with pytest.raises(ValueError, match="std"):
         standardise_factors(mean=0.5, std=0)
+
+
+def test_a_face_is_cut_by_its_landmarks_or_else_by_its_box() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (90, 120)).astype(np.uint8)
+    box = np.array([20.0, 10.0, 80.0, 70.0])
+    points = np.array([[38, 32], [62, 33], [50, 45], [42, 58], [58, 58]], np.float64)
+    by_box = crop_box(image, box)
+
+    by_points = crop_face(image, box, points, FER2013_CROP)
+
+    np.testing.assert_array_equal(by_points, align_face(image, points, FER2013_CROP))
+    assert (by_points != by_box).any()
+    np.testing.assert_array_equal(crop_face(image, box, None, FER2013_CROP), by_box)
+    np.testing.assert_array_equal(crop_face(image, box, 0 * points, FER2013_CROP), by_box)

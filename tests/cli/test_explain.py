@@ -3,9 +3,8 @@ from pathlib import Path
 
 import pytest
 import skimage.data
-from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from mien.cli.app import app
 from mien.errors import MediaError

@@ -67,7 +67,8 @@ def test_bright_is_where_the_map_is_high() -> None:
 
     picture = overlay_map(face, values, side=96)
 
-    assert (picture.shape, picture.dtype) == ((96, 96, 3), np.uint8)
+    assert picture.shape == (96, 96, 3)
+    assert picture.dtype == np.uint8
     assert picture[:, 60:].mean() > picture[:, :36].mean() + 40
     assert overlay_map(face, 5 * values, side=96)[:, 60:].max() == picture[:, 60:].max()
 
@@ -124,6 +125,6 @@ def test_a_map_that_does_not_matter_warns(class_maps: ClassMaps) -> None:
 
 def test_the_chart_has_a_curve_for_each_order(check: DeletionCheck) -> None:
     (axes,) = deletion_chart(check).axes
-    curves = [line.get_ydata().tolist() for line in axes.lines]
+    curves = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]
 
     assert curves == [list(check.highlighted), list(check.random), list(check.least)]

@@ -63,8 +63,8 @@ def overlay_map(
     """
     import matplotlib as mpl  # noqa: PLC0415 - slow to import
 
-    ground = _enlarge(face_gray.astype(np.float32) / 255, side)[..., None]
-    weights = _enlarge(values.astype(np.float32), side)
+    ground = _enlarge(face_gray / 255, side)[..., None]
+    weights = _enlarge(values, side)
     colours = mpl.colormaps[_COLOURS](weights)[..., :3]
     low, high = _COVER
     cover = (low + (high - low) * weights)[..., None]
@@ -111,7 +111,7 @@ def draw_explanations(explanations: "Sequence[FaceExplanation]") -> "Figure":
     for number, one in enumerate(explanations):
         row, first = number // abreast, number % abreast * panels
         axes = figure.add_subplot(grid[row, first])
-        _show(axes, _enlarge(one.crop_gray.astype(np.float32) / 255, _SIDE))
+        _show(axes, _enlarge(one.crop_gray / 255, _SIDE))
         axes.set_title(_heading(one, number + 1), loc="left", fontsize=10, color=INK)
         for column, each in enumerate(one.maps, start=first + 1):
             axes = figure.add_subplot(grid[row, column])
@@ -193,8 +193,9 @@ def _draw_scale(axes: "Axes") -> None:
     axes.imshow(overlay_map(grey, values, side=128), extent=(0, 1, 0, 1), aspect="auto")
     axes.set_yticks([])
     axes.set_xticks([0, 1], ["least", "most"])
-    for label, side in zip(axes.get_xticklabels(), ("left", "right"), strict=True):
-        label.set_horizontalalignment(side)
+    least, most = axes.get_xticklabels()
+    least.set_horizontalalignment("left")
+    most.set_horizontalalignment("right")
     axes.tick_params(length=0, labelsize=8.5, colors=INK)
     axes.set_xlabel("evidence for the expression", color=SOFT, fontsize=8.5, labelpad=-8)
     axes.spines[:].set_visible(False)
@@ -212,7 +213,9 @@ def _show(axes: "Axes", picture: npt.NDArray[Any]) -> None:
     axes.set_axis_off()
 
 
-def _enlarge(picture: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:
+def _enlarge(picture: npt.NDArray[np.floating], side: int) -> npt.NDArray[np.float32]:
     """Return an ``(H, W)`` picture of 0 to 1 as a square of ``side``, within 0 to 1."""
-    large = Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC)
+    large = Image.fromarray(picture.astype(np.float32)).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
     return np.asarray(large).clip(0, 1)

@@ -51,7 +51,8 @@ def test_a_trained_network_is_explained_on_a_split(trained: Path, faces: Express
     found = explain_split(model, part, seed=3)
 
     assert found.maps.shape == found.mean_faces.shape == (7, 48, 48)
-    assert (found.maps.dtype, found.mean_faces.dtype) == (np.float32, np.uint8)
+    assert found.maps.dtype == np.float32
+    assert found.mean_faces.dtype == np.uint8
     right = model.logits(part.images).argmax(axis=1) == part.labels
     assert sum(found.counts) == right.sum()
     assert sum(found.support) == found.deletion.count == len(part)

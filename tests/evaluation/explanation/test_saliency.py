@@ -28,7 +28,8 @@ def test_grad_cam_is_where_the_network_looks(
 ) -> None:
     maps = grad_cam(quarter_model, lit_faces, np.zeros(12, int))
 
-    assert (maps.shape, maps.dtype) == (lit_faces.shape, np.float32)
+    assert maps.shape == lit_faces.shape
+    assert maps.dtype == np.float32
     assert maps.min() >= 0
     np.testing.assert_allclose(maps.max(axis=(1, 2)), 1)
     assert share_in_quarter(maps) > 0.6, "the maps are bright there, and weigh the same all over"
@@ -45,7 +46,8 @@ def test_occlusion_is_where_hiding_hurts(
 ) -> None:
     falls = occlusion_sensitivity(quarter_model, lit_faces, np.zeros(12, int))
 
-    assert (falls.shape, falls.dtype) == (lit_faces.shape, np.float32)
+    assert falls.shape == lit_faces.shape
+    assert falls.dtype == np.float32
     assert 0 < falls.max() < 1
     # A patch that only reaches into the quarter from outside counts for its pixels as well.
     assert share_in_quarter(falls) > 0.75

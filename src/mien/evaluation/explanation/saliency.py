@@ -127,7 +127,9 @@ def scale_maps(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """
     positive = np.maximum(maps, 0)
     highest = positive.max(axis=(1, 2), keepdims=True)
-    return np.divide(positive, highest, out=np.zeros_like(positive), where=highest > 0)
+    scaled = np.zeros_like(positive)
+    np.divide(positive, highest, out=scaled, where=highest > 0)
+    return scaled
 
 
 def _check(images: npt.NDArray[np.uint8], classes: npt.NDArray[np.integer]) -> None:
