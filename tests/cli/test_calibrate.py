@@ -104,7 +104,7 @@ def test_training_faces_are_refused(data: Path, run: Path) -> None:
     called = Called(run, "--data", data, "--split", "Training")
 
     assert called.code
-    assert "has learned Training" in str(called.exception)
+    assert "Training faces were learned from" in str(called.exception)
     assert not (run / CALIBRATION_FILE).exists()
 
 

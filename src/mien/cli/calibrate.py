@@ -9,6 +9,7 @@ from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, open_dataset
 from mien.cli.errors import require_extra
 from mien.cli.outputs import announce, check_output
+from mien.cli.runs import OverrideOption
 from mien.metadata import model_file
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def calibrate(
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Of an ONNX file: change the file itself.")
     ] = False,
+    override_protocol: OverrideOption = False,
 ) -> None:
     """Fit the temperature that makes a model's probabilities mean what they say.
 
@@ -64,7 +66,13 @@ def calibrate(
         from mien.evaluation.calibration.calibrate import write_calibration  # noqa: PLC0415
 
         dataset = open_dataset(data, own_classes=own_classes)
-        calibration = fit(model, dataset, split, uncertain_below=uncertain_below)
+        calibration = fit(
+            model,
+            dataset,
+            split,
+            uncertain_below=uncertain_below,
+            override_protocol=override_protocol,
+        )
         path = write_calibration(calibration, model, model if in_place else output)
     console = plain_console()
     console.print(

@@ -46,6 +46,17 @@ def swapped_splits(dataset: ExpressionDataset) -> list[str]:
     ]
 
 
+def test_split_breach(*splits: str) -> list[str]:
+    """Return what is wrong where the test split is among those learned from or chosen on."""
+    test = SPLITS[-1]
+    if test not in splits:
+        return []
+    return [
+        f"{test} is the test split: what is chosen on it, or learned from it, cannot be measured "
+        f"on it; choose on {SPLITS[1]}"
+    ]
+
+
 def seen_breach(seen: npt.NDArray[np.bool_], split: str) -> list[str]:
     """Return what is wrong with measuring on faces that were learned from.
 

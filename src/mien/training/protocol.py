@@ -1,7 +1,7 @@
 """What a training may choose on: see :mod:`mien.data.protocol`."""
 
-from mien.data.dataset import SPLITS, ExpressionDataset
-from mien.data.protocol import seen_breach, swapped_splits
+from mien.data.dataset import ExpressionDataset
+from mien.data.protocol import seen_breach, swapped_splits, test_split_breach
 from mien.data.seen_faces import SeenFaces
 from mien.training.recipe import Recipe
 
@@ -19,17 +19,6 @@ def training_breaches(
     """
     return [
         *swapped_splits(dataset),
-        *test_split_breach(recipe),
+        *test_split_breach(recipe.data.train, recipe.data.validation),
         *seen_breach(seen.contains(validation.images), recipe.data.validation),
-    ]
-
-
-def test_split_breach(recipe: Recipe) -> list[str]:
-    """Return what is wrong where a recipe learns from, or chooses on, the test split."""
-    test = SPLITS[-1]
-    if test not in (recipe.data.train, recipe.data.validation):
-        return []
-    return [
-        f"{test} is the test split: what is chosen on it, or learned from it, cannot be measured "
-        f"on it; choose on {SPLITS[1]} (data.validation)"
     ]

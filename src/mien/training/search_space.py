@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mien.data.protocol import test_split_breach
 from mien.errors import RecipeError
-from mien.training.protocol import test_split_breach
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import override_recipe
 
@@ -113,7 +113,7 @@ def refuse_test_split(recipe: Recipe) -> None:
     Raises:
         RecipeError: The recipe trains or validates on it.
     """
-    for breach in test_split_breach(recipe):
+    for breach in test_split_breach(recipe.data.train, recipe.data.validation):
         raise RecipeError(breach)
 
 

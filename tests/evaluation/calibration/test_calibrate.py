@@ -171,8 +171,11 @@ def test_a_baseline_is_calibrated_as_well(tmp_path: Path, faces: ExpressionDatas
 
 
 def test_what_a_model_has_learned_is_refused(run: Path, faces: ExpressionDataset) -> None:
-    with pytest.raises(DataError, match="has learned Training"):
+    with pytest.raises(ProtocolError, match="Training faces were learned from"):
         calibrate(run, faces, "Training")
+    with pytest.raises(ProtocolError, match="PrivateTest is the test split"):
+        calibrate(run, faces, "PrivateTest")
+    calibrate(run, faces, "PrivateTest", override_protocol=True)
 
 
 def test_unusable_data_is_told(run: Path, faces: ExpressionDataset) -> None:

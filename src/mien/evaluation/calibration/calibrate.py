@@ -7,6 +7,7 @@ import numpy as np
 from mien.analysis.classifier import ExpressionClassifier
 from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
+from mien.data.protocol import refuse_breaches, test_split_breach
 from mien.errors import DataError, ModelError
 from mien.evaluation.calibration.measure import count_uncertain
 from mien.evaluation.calibration.model_calibration import (
@@ -16,6 +17,7 @@ from mien.evaluation.calibration.model_calibration import (
 )
 from mien.evaluation.calibration.temperature import calibrate_logits
 from mien.evaluation.predictor import Predictor, faces_as_trained, open_predictor
+from mien.evaluation.protocol import evaluation_breaches, find_seen
 from mien.expressions import check_uncertain_below
 from mien.metadata import file_sha256, model_file
 
@@ -26,6 +28,7 @@ def calibrate(
     split: str = "PublicTest",
     *,
     uncertain_below: float | None = None,
+    override_protocol: bool = False,
 ) -> ModelCalibration:
     """Fit the temperature of a model's probabilities; nothing is written.
 
@@ -38,11 +41,13 @@ def calibrate(
         split: Those to fit on.
         uncertain_below: Probability, 0 to 1, below which a face's expression shall not be told; by
             default as it was.
+        override_protocol: Calibrate even where that is against the protocol.
 
     Raises:
         CheckpointError: The run, checkpoint or baseline cannot be used.
-        DataError: The model has learned the split, the data has too few faces of it or other
-            classes, or the model's answers are not numbers.
+        DataError: The data has too few faces of the split or other classes, or the model's
+            answers are not numbers.
+        ProtocolError: The model has learned the faces, or they are the test split's.
         ModelError: The ONNX file cannot be used, or a class is called uncertain.
         ValueError: ``uncertain_below`` is not 0 to 1.
     """
@@ -51,7 +56,7 @@ def calibrate(
     if uncertain_below is None:
         uncertain_below = _uncertain_below(file)
     check_uncertain_below(uncertain_below, predictor.classes)
-    faces = _unlearned_faces(predictor, dataset, split)
+    faces = _unlearned_faces(predictor, dataset, split, override_protocol=override_protocol)
     # What one model gives is divided by one temperature, so this is what its network answers.
     assert predictor.temperature is not None
     logits = predictor.logits(faces.images).astype(np.float64) * predictor.temperature
@@ -106,14 +111,10 @@ def _uncertain_below(file: Path) -> float:
 
 
 def _unlearned_faces(
-    predictor: Predictor, dataset: ExpressionDataset, split: str
+    predictor: Predictor, dataset: ExpressionDataset, split: str, *, override_protocol: bool
 ) -> ExpressionDataset:
-    if split == predictor.recipe.get("data", {}).get("train", "Training"):
-        raise DataError(
-            f"the model has learned {split}, and is surer of those faces than of any others: "
-            f"calibrate it on another split, such as PublicTest"
-        )
-    faces = faces_as_trained(predictor, dataset).split(split)
+    prepared = faces_as_trained(predictor, dataset)
+    faces = prepared.split(split)
     if len(faces) < 2:
         raise DataError(
             f"the data has {len(faces)} {split} images, too few; it has {', '.join(dataset.splits)}"
@@ -122,6 +123,9 @@ def _unlearned_faces(
         raise DataError(
             f"the model knows {', '.join(predictor.classes)}; the data {', '.join(faces.classes)}"
         )
+    seen = find_seen([predictor], [prepared], faces)
+    breaches = [*evaluation_breaches(dataset, split, seen), *test_split_breach(split)]
+    refuse_breaches(breaches, override=override_protocol)
     return faces
 
 
