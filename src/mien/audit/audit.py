@@ -73,7 +73,7 @@ class Audit:
 
     def split_of(self, index: int) -> str:
         """Return the split of an image."""
-        return SPLITS[self.split_codes[index]]
+        return SPLITS[int(self.split_codes[index])]
 
     def class_of(self, index: int) -> str:
         """Return the class of an image."""
