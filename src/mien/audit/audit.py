@@ -73,7 +73,8 @@ class Audit:
 
     def split_of(self, index: int) -> str:
         """Return the split of an image."""
-        return SPLITS[int(self.split_codes[index])]
+        name: str = SPLITS[self.split_codes[index]]
+        return name
 
     def class_of(self, index: int) -> str:
         """Return the class of an image."""
