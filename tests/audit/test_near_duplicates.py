@@ -1,4 +1,5 @@
 import io
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -35,7 +36,7 @@ def moved(images: Images, down: int, right: int) -> Images:
     return padded[:, 2 + down : 50 + down, 2 + right : 50 + right]
 
 
-VARIATIONS = {
+VARIATIONS: dict[str, Callable[[Images], Images]] = {
     "saved again": saved_again,
     "scaled": scaled,
     "brighter": lambda images: images.clip(0, 247) + 8,

@@ -83,6 +83,7 @@ def test_votes_are_matched_before_rows_go(
     assert dataset.votes is not None
     for option in ("auto", votes):
         found = load_dataset(path, votes=option)
+        assert found.votes is not None
         assert np.array_equal(found.votes, np.delete(dataset.votes, [0, 3], axis=0))
     assert found.fingerprint != load_dataset(path).fingerprint
 

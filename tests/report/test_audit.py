@@ -1,6 +1,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ Draw = Callable[..., str]
 def draw(tmp_path_factory: pytest.TempPathFactory) -> Draw:
     path = tmp_path_factory.mktemp("report") / "page.html"
 
-    def page(dataset: ExpressionDataset, *, source: str = "faces", **options: bool) -> str:
+    def page(dataset: ExpressionDataset, *, source: str = "faces", **options: Any) -> str:
         write_audit_page(path, dataset, audit(dataset, **options), source=source)
         return path.read_text("utf-8")
 

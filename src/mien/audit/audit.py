@@ -73,11 +73,11 @@ class Audit:
 
     def split_of(self, index: int) -> str:
         """Return the split of an image."""
-        return SPLITS[self.split_codes[index]]
+        return SPLITS[int(self.split_codes[index])]
 
     def class_of(self, index: int) -> str:
         """Return the class of an image."""
-        return self.classes[self.labels[index]]
+        return self.classes[int(self.labels[index])]
 
     def conflicts(self) -> list[Indices]:
         """Return the groups of exact copies that have different labels, ascending indices each."""

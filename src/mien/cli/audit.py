@@ -136,13 +136,11 @@ def _rows(facts: "Audit") -> list[tuple[str, str, str]]:
         (
             "exact copies",
             f"{exact.surplus:,}",
-            f"{exact.groups:,} groups, {exact.conflicting:,} of different labels",
+            f"{exact.groups:,} groups, {exact.conflicting:,} conflicting",
         )
     ]
     if facts.near is not None:
-        remark = (
-            f"with exact ones {copies.groups:,} groups, {copies.conflicting:,} of different labels"
-        )
+        remark = f"{copies.groups:,} groups in all, {copies.conflicting:,} conflicting"
         rows.append(("near copies besides", f"{facts.near_surplus:,}", remark))
     for (first, second), (same, alike) in facts.leaks().items():
         more = "" if alike is None else f"{alike:,} with near copies"
