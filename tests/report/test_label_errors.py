@@ -102,7 +102,7 @@ def test_voters_are_asked_where_there_are_any(draw: Draw) -> None:
 
     html = draw(replace(faces, votes=votes), probabilities)
 
-    row = re.search(r"<tr><td>100</td><td>([\d.]+) %</td>", html)
+    row = re.search(r"<tr><td>top 100</td><td>([\d.]+) %</td>", html)
     base = re.search(r"<td>at random</td><td>([\d.]+) %</td>", html)
     assert row is not None
     assert base is not None

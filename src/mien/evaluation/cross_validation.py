@@ -138,7 +138,7 @@ def assign_folds(
     labels = dataset.labels[parted[first]]
     # Dealt like cards, class by class and large groups first, so that all folds come out alike.
     chance = np.random.default_rng(seed).random(len(found))
-    fold_of_group = np.full(len(dataset), NO_FOLD)
+    fold_of_group = np.full(len(dataset), NO_FOLD, np.int64)
     fold_of_group[found[np.lexsort((chance, -sizes, labels))]] = np.arange(len(found)) % folds
     return fold_of_group[groups]
 

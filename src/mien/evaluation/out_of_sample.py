@@ -136,7 +136,7 @@ def read_cross_validation(folder: str | Path) -> CrossValidation:
 def faces_sha256(dataset: ExpressionDataset) -> str:
     """Return a digest of a data set's faces, labels, splits and classes.
 
-    Other than the fingerprint, it stays the same where votes are added, or the same faces are
+    Unlike the fingerprint, it stays the same where votes are added, or the same faces are
     read from another kind of file.
     """
     digest = hashlib.sha256("\0".join(dataset.classes).encode("utf-8", "surrogateescape"))

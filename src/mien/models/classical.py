@@ -263,6 +263,8 @@ class HogLogisticConfig(HogConfig):
         iterations: Most steps of the optimiser (L-BFGS).
     """
 
+    C: float = 10.0
+    mirrored: bool = False
     iterations: int = 200
 
     def __post_init__(self) -> None:
