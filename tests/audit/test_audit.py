@@ -2,11 +2,10 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from mien.audit import audit
+from mien.audit import audit, find_label_errors
 from mien.data import ExpressionDataset, load_fer2013
 from mien.errors import DataError
 
@@ -54,13 +53,17 @@ def test_what_is_not_looked_for_is_none(flawed: ExpressionDataset) -> None:
     assert facts["non_faces"] is None
 
 
-def test_label_errors_have_a_place(flawed: ExpressionDataset) -> None:
-    class Likely:
-        def to_dict(self) -> dict[str, Any]:
-            return {"suspects": 3}
+def test_label_errors_are_part_of_it(flawed: ExpressionDataset) -> None:
+    certain = np.eye(len(flawed.classes))[flawed.labels]
+    certain[0] = np.roll(certain[0], 1)
+    errors = find_label_errors(flawed, 0.9 * certain + 0.1 / certain.shape[1], source="certainty")
 
-    found = replace(audit(flawed, near=False, non_faces=False), label_errors=Likely())
-    assert found.to_dict()["label_errors"] == {"suspects": 3}
+    found = replace(audit(flawed, near=False, non_faces=False), label_errors=errors)
+
+    assert found.to_dict()["label_errors"]["source"] == "certainty"
+    assert errors.ranking[0] == 0
+    assert [index for index, _ in errors.surer_than(0.5) if index] == []
+    assert errors.surer_than(0.95) == []
 
 
 def test_no_images(flawed: ExpressionDataset) -> None:

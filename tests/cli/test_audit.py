@@ -105,3 +105,32 @@ def test_without_data(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any) ->
     assert run() == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "MIEN_FER2013" in line
+
+
+def test_label_errors_come_from_a_cross_validation(
+    source: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["mien", "cross-validate", "pca-knn", "--data", source, "--folds", 2]
+    monkeypatch.setattr("sys.argv", [*map(str, arguments), "--output", str(tmp_path / "folds")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+
+    page, cleaned = tmp_path / "audit.html", tmp_path / "cleaned.json"
+    options = ["--output", page, "--json", tmp_path / "found.json", "--no-near", "--no-non-faces"]
+    found = ["--cross-validation", tmp_path / "folds", "--fix", cleaned, "--relabel", 0]
+    assert run(source, *options, *found) == 0
+
+    errors = json.loads((tmp_path / "found.json").read_text())["label_errors"]
+    assert "2-fold cross-validation of pca-knn" in errors["source"]
+    assert errors["source"] in page.read_text("utf-8")
+    changes = json.loads(cleaned.read_text())["changes"]
+    relabelled = {row["index"] for row in changes if row["action"] == "relabel"}
+    assert relabelled or not errors["doubtful"]
+
+
+def test_relabelling_needs_probabilities(
+    source: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(source, "--output", tmp_path / "a.html", "--relabel", 0.9) == 2
+    assert "--cross-validation" in capsys.readouterr().err

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mien.audit.label_errors import LabelErrors
 from mien.audit.near_duplicates import NearDuplicates, find_near_duplicates
 from mien.audit.non_faces import NonFaces, find_non_faces
 from mien.data import SPLITS, ExpressionDataset
@@ -15,13 +16,6 @@ from mien.data.measures import Measure, measure_images
 from mien.errors import DataError
 
 Indices = npt.NDArray[np.int64]
-
-
-class LabelFacts(Protocol):
-    """What was found wrong with labels."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as native values for JSON."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,7 +50,7 @@ class Audit:
     flat: Indices
     non_faces: NonFaces | None
     measures: tuple[Measure, ...]
-    label_errors: LabelFacts | None = None
+    label_errors: LabelErrors | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

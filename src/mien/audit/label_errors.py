@@ -105,6 +105,15 @@ class LabelErrors:
         """How many labels are doubtful."""
         return int(self.is_issue.sum())
 
+    def surer_than(self, probability: float) -> list[tuple[int, int]]:
+        """Return the doubtful labels' indices and what they are read as with that probability.
+
+        Args:
+            probability: The least, 0 to 1.
+        """
+        sure = self.is_issue & (self.probabilities.max(axis=1) >= probability)
+        return [(int(index), int(self.suggested[index])) for index in np.flatnonzero(sure)]
+
     def per_class(self) -> tuple[ClassDoubt, ...]:
         """Return each class's doubtful labels."""
         size = len(self.classes)

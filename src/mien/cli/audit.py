@@ -46,10 +46,26 @@ def audit(
     non_faces: Annotated[
         bool, typer.Option("--non-faces/--no-non-faces", help="Look for what is no face.")
     ] = True,
+    cross_validation: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Look for label errors by what 'mien cross-validate' left in this folder.",
+        ),
+    ] = None,
+    relabel: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            min=0,
+            max=1,
+            help="The manifest gives doubtful faces the class that is at least so probable.",
+        ),
+    ] = None,
     votes: VotesOption = None,
     own_classes: OwnClassesOption = False,
 ) -> None:
-    """Find what is wrong with a data set: copies, leaks between splits, what shows no face.
+    """Find what is wrong with a data set: copies, leaks, what shows no face, wrong labels.
 
     The manifest changes no file: it tells what to leave out, and is read in place of its source.
 
@@ -61,19 +77,24 @@ def audit(
     check_output(
         fix, option="--fix", suffixes=_JSON, sources=[path, *([json_file] if json_file else [])]
     )
+    if relabel is not None and (cross_validation is None or fix is None):
+        raise typer.BadParameter("needs --cross-validation and --fix", param_hint="--relabel")
     named = _parse_splits(splits)
     with require_extra("train"):
         from mien.audit import audit as find_facts  # noqa: PLC0415
-        from mien.audit import repair  # noqa: PLC0415
+        from mien.audit import rate_labels  # noqa: PLC0415
         from mien.cache import atomic_write  # noqa: PLC0415
         from mien.report.audit import write_audit_page  # noqa: PLC0415
 
         with plain_console(stderr=True).status("reading") as status:
             dataset = open_dataset(source, votes=votes, own_classes=own_classes)
             facts = find_facts(dataset, near=near, non_faces=non_faces, watch=status.update)
+            if cross_validation is not None:
+                status.update("label errors")
+                facts = replace(facts, label_errors=rate_labels(dataset, cross_validation))
             status.update("writing the page")
             write_audit_page(output, dataset, facts, source=path.name)
-        changes = repair(facts, splits=named) if fix else ()
+        changes = _changes(facts, named, relabel) if fix else ()
     _print_summary(facts, changes, title=str(path))
     announce(output)
     if json_file is not None:
@@ -82,6 +103,14 @@ def audit(
         announce(json_file)
     if fix is not None:
         _write_fix(fix, path, changes, own_classes=own_classes)
+
+
+def _changes(facts: "Audit", splits: Sequence[str], relabel: float | None) -> "tuple[Change, ...]":
+    from mien.audit import repair  # noqa: PLC0415
+
+    errors = facts.label_errors
+    wrong = [] if errors is None or relabel is None else errors.surer_than(relabel)
+    return repair(facts, splits=splits, relabel=wrong)
 
 
 def _parse_splits(text: str) -> tuple[str, ...]:
@@ -150,6 +179,8 @@ def _rows(facts: "Audit") -> list[tuple[str, str, str]]:
         voted = facts.non_faces.voted_non_faces
         remark = "" if voted is None else f"{voted:,} are none to most FER+ voters"
         rows.append(("without a face", f"{len(facts.non_faces.flagged):,}", remark))
+    if errors := facts.label_errors:
+        rows.append(("doubtful labels", f"{errors.doubtful:,}", errors.source))
     for each in facts.measures:
         low, high = int(each.is_low.sum()), int(each.is_high.sum())
         rows.append((f"outliers of {each.name}", f"{low + high:,}", f"{low:,} low, {high:,} high"))

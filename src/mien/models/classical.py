@@ -273,9 +273,10 @@ class HogLogisticConfig(HogConfig):
 
     def scores(self, pipeline: Any, features: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """Return ``(N, K)`` log-probabilities."""
-        found: npt.NDArray[Any] = pipeline.predict_log_proba(features)
         # Of a class as good as ruled out, so that the loss stays finite.
-        return np.maximum(found, np.log(np.finfo(np.float32).tiny))
+        least = np.log(np.finfo(np.float32).tiny)
+        found: npt.NDArray[Any] = np.maximum(pipeline.predict_log_proba(features), least)
+        return found
 
     def _estimator(self, seed: int) -> tuple[str, Any]:
         from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - slow to import

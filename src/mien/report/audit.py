@@ -12,6 +12,7 @@ from mien.data import ExpressionDataset
 from mien.data.measures import TUKEY
 from mien.report.dataset_charts import draw_measure
 from mien.report.exploration import CaptionedFace, Gallery
+from mien.report.label_errors import describe_label_errors
 from mien.report.page import figure_uri, picture_uri, write_page
 
 Indices = npt.NDArray[np.int64]
@@ -69,6 +70,7 @@ def write_audit_page(path: Path, dataset: ExpressionDataset, audit: Audit, *, so
         non_faces=[] if audit.non_faces is None else _non_faces(dataset, audit, audit.non_faces),
         charts=_charts(audit),
         outliers=_outliers(dataset, audit),
+        label_errors=audit.label_errors and describe_label_errors(audit.label_errors, dataset),
     )
 
 

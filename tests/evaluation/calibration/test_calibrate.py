@@ -11,7 +11,7 @@ import torch
 
 from mien.analysis.classifier import ExpressionClassifier
 from mien.data.dataset import ExpressionDataset
-from mien.errors import CheckpointError, DataError, ModelError
+from mien.errors import CheckpointError, DataError, ModelError, ProtocolError
 from mien.evaluation.calibration.calibrate import calibrate, write_calibration
 from mien.evaluation.calibration.model_calibration import (
     CALIBRATION_FILE,
