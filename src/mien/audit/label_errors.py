@@ -22,8 +22,11 @@ from mien.evaluation.out_of_sample import (
     read_cross_validation,
 )
 
-#: How cleanlab scores a label; see :func:`find_label_errors`.
-_SCORE: Final = "self_confidence"
+#: How cleanlab scores a label: by how far its probability is below the largest of the others.
+#: Measured on FER2013 by five folds of hog-logistic: of the 1,000 most doubtful labels FER+ voters
+#: hold 69 % wrong, where the label's probability alone ("self_confidence") comes to 62 %, its
+#: entropy-weighted form to 55 %, and chance to 28 %.
+_SCORE: Final = "normalized_margin"
 
 
 @dataclass(frozen=True, kw_only=True)

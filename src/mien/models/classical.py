@@ -259,6 +259,10 @@ class HogLogisticConfig(HogConfig):
     Fitted in a small part of the support vector machine's time, and what it says are
     probabilities at once: the quick source of them for cross-validation.
 
+    Measured in five folds of FER2013's Training: 46.9 ± 0.6 %.
+    In the first of them C = 1 and mirrored faces came to 46.7 % of PublicTest, 1.2 points below
+    the training faces, so there was more to fit; C = 10 without mirrored faces came to 47.5 %.
+
     Attributes:
         iterations: Most steps of the optimiser (L-BFGS).
     """
