@@ -8,6 +8,7 @@ import pytest
 
 import mien
 from mien.analysis.classifier import ExpressionClassifier
+from mien.data.seen_faces import SeenFaces
 from mien.data.synthetic import synthetic_faces
 from mien.evaluation import evaluate
 from mien.preprocess import FACE_SIZE, FER2013_CROP
@@ -47,6 +48,13 @@ def test_it_is_calibrated_and_says_on_what(model: ExpressionClassifier) -> None:
     assert (fitted_on["split"], fitted_on["count"]) == ("PublicTest", 3589)
     assert fitted_on["fingerprint"] == facts.data["fingerprint"]
     assert max(fitted_on["ece"], fitted_on["cross_fitted_ece"]) < fitted_on["ece_before"]
+
+
+def test_it_knows_the_faces_that_it_learned_from(model: ExpressionClassifier) -> None:
+    seen = SeenFaces.from_text(model.metadata.seen)
+
+    assert seen.count == 27472, "Training's 28,709 less 1,237 copies"
+    assert not seen.contains(synthetic_faces(200).images).any()
 
 
 def test_a_face_gives_the_same_answer_alone_and_in_a_batch(model: ExpressionClassifier) -> None:

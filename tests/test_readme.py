@@ -31,6 +31,7 @@ TINY = {
     "mien sweep cnn-70": f"{ONE_EPOCH} --set model.widths=[4,4,4,4] --set model.dense=[8]",
     "mien lr-range deep-cnn": f"{SMALL_PLAIN} --steps 10",
     "mien data balance": "--to 10",
+    "mien cross-validate hog-logistic": "--set model.kernel=linear",
 }
 
 
@@ -98,6 +99,14 @@ def test_the_commands_run_in_their_order(desk: Path) -> None:
         "lr.png",
         "runs/tuned/best.toml",
         "runs/curve/sweep.png",
+        "audit.html",
+        "cleaned.json",
+        "labels.html",
+        "runs/mien-s/calibration.json",
+        "trust.html",
+        "trust.json",
+        "explained.png",
+        "significance.html",
     ):
         assert (desk / made).exists(), made
 
