@@ -77,12 +77,10 @@ def _table(comparison: "Comparison") -> "Table":
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from mien.evaluation.measures import MEASURES  # noqa: PLC0415
-
     table = Table("")
     for name in comparison.names:
         table.add_column(name, justify="right", overflow="fold")
-    for measure in MEASURES:
+    for measure in comparison.measures:
         best = comparison.best(measure)
         texts = [measure.text(evaluation) for evaluation in comparison.evaluations]
         table.add_row(

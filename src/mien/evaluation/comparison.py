@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mien.errors import CheckpointError, DataError
 from mien.evaluation.evaluation import Evaluation, evaluation_file_name, read_evaluation
-from mien.evaluation.measures import Measure
+from mien.evaluation.measures import MEASURES, Measure
 from mien.evaluation.significance import Difference, compare_readings
 from mien.metadata import file_sha256, model_file
 
@@ -46,6 +46,15 @@ class Comparison:
     def classes(self) -> tuple[str, ...]:
         """The class names."""
         return self.evaluations[0].metrics.classes
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """What any of the evaluations tells, in the order that tables show it."""
+        return tuple(
+            measure
+            for measure in MEASURES
+            if any(measure.read(evaluation) is not None for evaluation in self.evaluations)
+        )
 
     def best(self, measure: Measure) -> frozenset[int]:
         """Return which evaluations are best by a measure; none where there is nothing to win.

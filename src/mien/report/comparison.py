@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mien.evaluation.comparison import Comparison
-from mien.evaluation.measures import ACCURACY, LATENCY, MACRO_F1, MEASURES, PARAMETERS, Measure
+from mien.evaluation.measures import ACCURACY, LATENCY, MACRO_F1, PARAMETERS, Measure
 from mien.report.model_charts import (
     bars_chart,
     confusion_chart,
@@ -74,8 +74,9 @@ def _rows(comparison: Comparison) -> list[dict[str, Any]]:
                 for i, evaluation in enumerate(comparison.evaluations)
             ],
         }
-        for measure in MEASURES
+        for measure in comparison.measures
     ]
+    names = [measure.name for measure in comparison.measures]
     intervals = [e.metrics.interval_text() for e in comparison.evaluations]
     f1_intervals = [e.metrics.macro_f1_interval_text() for e in comparison.evaluations]
     for measure, texts in ((MACRO_F1, f1_intervals), (ACCURACY, intervals)):
@@ -83,7 +84,7 @@ def _rows(comparison: Comparison) -> list[dict[str, Any]]:
             "name": f"{measure.name}, 95 % interval",
             "cells": [{"text": text, "best": False} for text in texts],
         }
-        rows.insert(MEASURES.index(measure) + 1, row)
+        rows.insert(names.index(measure.name) + 1, row)
     return rows
 
 
