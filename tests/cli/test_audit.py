@@ -110,7 +110,8 @@ def test_without_data(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any) ->
 def test_label_errors_come_from_a_cross_validation(
     source: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["mien", "cross-validate", "pca-knn", "--data", source, "--folds", 2]
+    tiny = ["--set", "model.components=5"]
+    arguments = ["mien", "cross-validate", "pca-knn", "--data", source, "--folds", 2, *tiny]
     monkeypatch.setattr("sys.argv", [*map(str, arguments), "--output", str(tmp_path / "folds")])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -41,6 +41,7 @@ def test_a_picture_and_a_verdict_for_each_map(
 def test_json_has_the_figures(photo: Path, tmp_path: Path, trained: Path) -> None:
     called = explain(photo, "--model", trained, "--json", "--output", tmp_path / "out.jpg")
 
+    assert called.exit_code == 0, repr(called.exception)
     values = json.loads(called.stdout)
     assert values["source"] == str(photo)
     (face,) = values["faces"]

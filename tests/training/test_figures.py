@@ -56,6 +56,7 @@ def test_the_embedded_models_figures_are_those_of_its_run() -> None:
 
     assert measured.accuracy == (evaluation["accuracy"],)
     assert measured.macro_f1 == (evaluation["macro_f1"],)
+    assert measured.without_copies == (evaluation["unseen"]["accuracy"],)
     assert measured.minutes == (run["minutes"],)
     assert measured.parameters == run["parameters"]
     assert format_accuracy(measured) == "68.21 %, one seed"
@@ -87,6 +88,7 @@ def test_figures_are_read_as_written(written: Any) -> None:
         ({"measured": measurement(seeds=[0.5, 1])}, "whole numbers"),
         ({"measured": measurement(accuracy=0.67)}, "accuracy: expected numbers, 2 of them"),
         ({"measured": measurement(accuracy=[0.67])}, "2 of them, one a seed"),
+        ({"measured": measurement(without_copies=[0.67])}, "2 of them, one a seed"),
         ({"measured": measurement(accuracy=[67.2, 66.8])}, "accuracy: expected 0 to 1"),
         ({"measured": measurement(minutes=[3, "4"])}, "minutes: expected numbers"),
         ({"measured": measurement(split="Test")}, "split"),

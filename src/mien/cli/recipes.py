@@ -17,6 +17,7 @@ _COLUMNS = (
     "source",
     "reported",
     "ours on PublicTest",
+    "without copies",
     "macro-F1",
     "parameters",
     "minutes",
@@ -85,6 +86,8 @@ def _fact_lines(recipe: "PackagedRecipe") -> Iterator[str]:
         return
     macro_f1 = format_mean(measured.macro_f1, 3)
     yield f"ours on {measured.split}: {_ours(recipe)}, macro-F1 {macro_f1}"
+    if measured.without_copies:
+        yield f"without faces that have a copy in training: {_without_copies(measured)}"
     size = f"{_size(measured)} parameters, " if measured.parameters else ""
     yield f"{size}{_minutes(measured)} minutes, {measured.machine}"
     yield measured.command
@@ -108,6 +111,7 @@ def _markdown_lines(recipes: Sequence["PackagedRecipe"]) -> Iterator[str]:
         cells = [recipe.name, recipe.source or "ours", recipe.figures.reported, _ours(recipe)]
         if measured is not None:
             cells += [
+                _without_copies(measured),
                 format_mean(measured.macro_f1, 3),
                 _size(measured),
                 _minutes(measured),
@@ -115,6 +119,14 @@ def _markdown_lines(recipes: Sequence["PackagedRecipe"]) -> Iterator[str]:
                 f"`{measured.command}`",
             ]
         yield _markdown_row([*cells, *[""] * (len(_COLUMNS) - len(cells))])
+
+
+def _without_copies(measured: "Measurement") -> str:
+    from mien.training.figures import format_mean  # noqa: PLC0415
+
+    if not measured.without_copies:
+        return ""
+    return f"{format_mean([100 * share for share in measured.without_copies], 2)} %"
 
 
 def _markdown_row(cells: Sequence[Any]) -> str:

@@ -32,6 +32,8 @@ class Measurement:
         seeds: The seeds it was trained with.
         accuracy: Share of faces read right, 0 to 1, for each seed.
         macro_f1: Mean of the classes' F1, 0 to 1, for each seed.
+        without_copies: Share of those faces read right that have no exact copy among the ones it
+            learned from, 0 to 1, for each seed; empty where it was not measured.
         minutes: What each training took.
         machine: What it was trained on.
         command: What was typed.
@@ -47,6 +49,7 @@ class Measurement:
     machine: str
     command: str
     split: str = SPLIT
+    without_copies: tuple[float, ...] = ()
     parameters: int | None = None
     note: str = ""
 
@@ -54,8 +57,10 @@ class Measurement:
         _check(_are_numbers(self.seeds, int), "seeds", "whole numbers", self.seeds)
         count = len(self.seeds)
         _check(count > 0 and len(set(self.seeds)) == count, "seeds", "different seeds", self.seeds)
-        for name in ("accuracy", "macro_f1", "minutes"):
+        for name in ("accuracy", "macro_f1", "minutes", "without_copies"):
             values = getattr(self, name)
+            if name == "without_copies" and not values:
+                continue
             fits = _are_numbers(values, int | float) and len(values) == count
             _check(fits, name, f"numbers, {count} of them, one a seed", values)
             highest = math.inf if name == "minutes" else 1
