@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.errors import ProtocolError
 from mien.evaluation import evaluate, read_evaluation
+from mien.evaluation.calibration.calibrate import calibrate, write_calibration
+from mien.evaluation.predictor import open_predictor
+from mien.evaluation.protocol import was_chosen_on
 from mien.export import export
 from mien.training import Recipe, train
 
@@ -87,3 +91,41 @@ def test_being_chosen_on_these_faces_is_told(
     evaluation = evaluate(tmp_path, faces, "PrivateTest")
     assert evaluation.chosen_on
     assert evaluation.breaches[0].startswith("in training: PrivateTest is the test split")
+
+
+def test_being_calibrated_on_these_faces_is_told(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    calibration = calibrate(run, faces, "PrivateTest", override_protocol=True)
+    assert not evaluate(run, faces, "PrivateTest").chosen_on
+
+    write_calibration(calibration, run)
+    exported = export(run, tmp_path / "tiny.onnx").path
+    for model in (run, exported):
+        assert evaluate(model, faces, "PrivateTest").chosen_on
+        assert not evaluate(model, strangers(faces.split("PrivateTest")), "PublicTest").chosen_on
+
+
+def test_the_same_faces_with_votes_are_still_those_that_it_was_chosen_on(
+    trained: Path, faces: ExpressionDataset
+) -> None:
+    uneven = replace(faces.take(range(len(faces) - 9)), fingerprint="another")
+    with_votes = replace(faces, fingerprint="and votes")
+    predictor = open_predictor(trained)
+    chosen = {**predictor.data, "counts": {"PublicTest": uneven.split("PublicTest").counts()}}
+    predictor.data = chosen  # type: ignore[misc] - a checkpoint's is no property
+
+    assert len(set(chosen["counts"]["PublicTest"].values())) > 1
+    assert was_chosen_on([predictor], uneven.split("PublicTest"), "PublicTest")
+    assert not was_chosen_on([predictor], with_votes.split("PublicTest"), "PublicTest")
+
+
+def test_of_an_ensemble_each_member_must_tell_its_faces(
+    trained: Path, faces: ExpressionDataset, write_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    silent = write_model(tmp_path / "silent.onnx")
+
+    assert evaluate([trained, silent], faces, "PublicTest").unseen is None
+    with pytest.raises(ProtocolError, match="Training faces were learned from"):
+        evaluate([silent, trained], faces, "Training")

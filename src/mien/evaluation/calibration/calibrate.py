@@ -17,7 +17,7 @@ from mien.evaluation.calibration.model_calibration import (
 )
 from mien.evaluation.calibration.temperature import calibrate_logits
 from mien.evaluation.predictor import Predictor, faces_as_trained, open_predictor
-from mien.evaluation.protocol import evaluation_breaches, find_seen
+from mien.evaluation.protocol import evaluation_breaches, find_seen, learned_by
 from mien.expressions import check_uncertain_below
 from mien.metadata import file_sha256, model_file
 
@@ -123,7 +123,7 @@ def _unlearned_faces(
         raise DataError(
             f"the model knows {', '.join(predictor.classes)}; the data {', '.join(faces.classes)}"
         )
-    seen = find_seen([predictor], [prepared], faces)
+    seen = find_seen(learned_by([predictor], [prepared]), faces)
     breaches = [*evaluation_breaches(dataset, split, seen), *test_split_breach(split)]
     refuse_breaches(breaches, override=override_protocol)
     return faces
