@@ -108,9 +108,6 @@ def test_run_folders_are_read_by_split(
         compare([run, happy])
 
 
-@pytest.mark.parametrize(
-    ("values", "told"), [({"split": "PrivateTest"}, "split"), ({"data": "0" * 64}, "data")]
-)
 def test_figures_of_another_temperature_are_not_compared(
     trained: Path, faces: ExpressionDataset, tmp_path: Path
 ) -> None:
@@ -127,6 +124,9 @@ def test_figures_of_another_temperature_are_not_compared(
     assert compare([run]).evaluations[0].temperature != 1
 
 
+@pytest.mark.parametrize(
+    ("values", "told"), [({"split": "PrivateTest"}, "split"), ({"data": "0" * 64}, "data")]
+)
 def test_figures_of_other_faces_are_not_compared(
     happy: Path, angry: Path, values: dict[str, str], told: str
 ) -> None:

@@ -13,7 +13,7 @@ from mien.evaluation.calibration.measure import count_uncertain
 from mien.evaluation.calibration.model_calibration import (
     ModelCalibration,
     calibration_file,
-    read_calibration,
+    read_uncertain_below,
 )
 from mien.evaluation.calibration.temperature import calibrate_logits
 from mien.evaluation.predictor import Predictor, faces_as_trained, open_predictor
@@ -106,8 +106,7 @@ def _uncertain_below(file: Path) -> float:
     """Return the probability that a model was given before."""
     if file.suffix == ".onnx":
         return ExpressionClassifier(file).metadata.uncertain_below
-    calibration = read_calibration(file)
-    return 0.0 if calibration is None else calibration.uncertain_below
+    return read_uncertain_below(file)
 
 
 def _unlearned_faces(

@@ -149,6 +149,16 @@ def read_calibration(file: Path) -> ModelCalibration | None:
     return calibration if calibration.model_sha256 == file_sha256(file) else None
 
 
+def read_uncertain_below(file: Path) -> float:
+    """Return below which probability a checkpoint or baseline's expressions are not told; 0: none.
+
+    Raises:
+        CheckpointError: The calibration beside it is damaged.
+    """
+    calibration = read_calibration(file)
+    return 0.0 if calibration is None else calibration.uncertain_below
+
+
 def read_temperature(file: Path) -> float:
     """Return the temperature of a checkpoint or baseline's file; 1 where it is not calibrated.
 
