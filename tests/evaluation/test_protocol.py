@@ -12,7 +12,7 @@ from mien.errors import ProtocolError
 from mien.evaluation import evaluate, read_evaluation
 from mien.evaluation.calibration.calibrate import calibrate, write_calibration
 from mien.evaluation.predictor import open_predictor
-from mien.evaluation.protocol import was_chosen_on
+from mien.evaluation.protocol import Unseen, was_chosen_on
 from mien.export import export
 from mien.training import Recipe, train
 
@@ -129,3 +129,12 @@ def test_of_an_ensemble_each_member_must_tell_its_faces(
     assert evaluate([trained, silent], faces, "PublicTest").unseen is None
     with pytest.raises(ProtocolError, match="Training faces were learned from"):
         evaluate([silent, trained], faces, "Training")
+
+
+def test_where_nothing_is_left_no_figure_is_told() -> None:
+    some = Unseen(seen=280, count=3309, accuracy=0.6721, macro_f1=0.645)
+    none = Unseen(seen=1000, count=0, accuracy=0, macro_f1=0)
+
+    assert some.text().startswith("280 of these 3,589 faces it learned from")
+    assert some.text().endswith("without them accuracy is 67.21 %, macro-F1 0.645")
+    assert none.text().endswith("none is left to measure on")

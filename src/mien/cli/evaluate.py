@@ -135,10 +135,7 @@ def _cautions(evaluation: "Evaluation") -> list[str]:
     if evaluation.unseen is None:
         lines.append("which faces it learned from is not known: some of these may be among them")
     if (unseen := evaluation.unseen) and unseen.seen:
-        lines.append(
-            f"without the {unseen.seen} faces that it learned from, pixel for pixel: "
-            f"accuracy {100 * unseen.accuracy:.2f} %, macro-F1 {unseen.macro_f1:.3f}"
-        )
+        lines.append(unseen.text())
     return lines
 
 

@@ -31,6 +31,17 @@ class Unseen:
     accuracy: float
     macro_f1: float
 
+    def text(self) -> str:
+        """Return the figures in a sentence, without its full stop."""
+        known = (
+            f"{self.seen:,} of these {self.seen + self.count:,} faces it learned from, pixel for "
+            f"pixel"
+        )
+        if not self.count:
+            return f"{known}; none is left to measure on"
+        accuracy = f"{100 * self.accuracy:.2f} %"
+        return f"{known}; without them accuracy is {accuracy}, macro-F1 {self.macro_f1:.3f}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain JSON types."""
         return asdict(self)
