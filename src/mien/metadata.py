@@ -136,6 +136,7 @@ class ModelMetadata:
             for name in ("recipe", "data", "metrics"):
                 if not isinstance(facts[name], dict):
                     raise TypeError(f"{name}: expected a table, got {facts[name]!r}")
+            _list(facts["data"].get("breaches", []))
             if not isinstance(facts.get("seen", ""), str):
                 raise TypeError(f"seen: expected a text, got {facts['seen']!r}")
             crop = {key: (float(x), float(y)) for key, (x, y) in dict(facts["crop"]).items()}

@@ -33,13 +33,27 @@ def test_it_travels_as_text(images: np.ndarray) -> None:
     np.testing.assert_array_equal(again.bits, seen.bits)
 
 
+def test_a_mirrored_face_is_the_same_face(images: np.ndarray) -> None:
+    seen = SeenFaces.of(images[:50])
+    assert seen.contains(images[:50, :, ::-1]).all()
+    assert not seen.contains(images[:50, ::-1]).any()
+
+
+def test_what_was_learned_before_stays_known_and_travels_along(images: np.ndarray) -> None:
+    first = SeenFaces.of(images[:50])
+    both = SeenFaces.from_text(SeenFaces.of(images[50:90], before=first).to_text())
+    assert both.contains(images[:90]).all()
+    assert not both.contains(images[90:]).any()
+    assert SeenFaces.of(images[10:30], before=first) is first
+
+
 def test_nothing_put_in_is_nothing_found(images: np.ndarray) -> None:
     none = SeenFaces.from_text(SeenFaces.of(images[:0]).to_text())
     assert none.count == 0
     assert not none.contains(images[:9]).any()
 
 
-@pytest.mark.parametrize("text", ["", "AAAA", "not base64!", "AQAAAAgAAAAAAA=="])
+@pytest.mark.parametrize("text", ["", "AAAA", "not base64!", "AQAAAAgAAAAAAA==", " ", "é"])
 def test_a_damaged_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a filter of faces"):
         SeenFaces.from_text(text)

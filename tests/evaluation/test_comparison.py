@@ -10,6 +10,7 @@ import pytest
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, DataError
 from mien.evaluation import Evaluation, compare, evaluate
+from mien.evaluation.calibration.calibrate import calibrate, write_calibration
 from mien.evaluation.measures import ACCURACY, LATENCY, MEASURES, PARAMETERS
 from mien.metadata import BEST
 
@@ -107,6 +108,22 @@ def test_run_folders_are_read_by_split(
         compare([run, happy])
 
 
+def test_figures_of_another_temperature_are_not_compared(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    evaluation = evaluate(run, faces, "PublicTest")
+    evaluation.write(run / evaluation.file_name)
+    assert compare([run]).names == ("run",)
+
+    write_calibration(calibrate(run, faces), run)
+    with pytest.raises(CheckpointError, match=r"was measured before .* calibrated: run 'mien eval"):
+        compare([run])
+    evaluation = evaluate(run, faces, "PublicTest")
+    evaluation.write(run / evaluation.file_name)
+    assert compare([run]).evaluations[0].temperature != 1
+
+
 @pytest.mark.parametrize(
     ("values", "told"), [({"split": "PrivateTest"}, "split"), ({"data": "0" * 64}, "data")]
 )
@@ -190,6 +207,18 @@ def test_members_of_an_ensemble_are_named(
     assert both.model_sha256 not in {one.model_sha256, other.model_sha256}
     swapped = replace(both, members=both.members[::-1])
     assert swapped.model_sha256 != both.model_sha256
+
+
+def test_what_was_against_the_protocol_is_told_of_each(happy: Path, angry: Path) -> None:
+    assert compare([happy, angry]).cautions() == ()
+
+    change(angry, breaches=["it remembers"], chosen_on=True)
+    assert compare([happy, angry]).cautions() == (
+        "angry.onnx: against the protocol: it remembers",
+        "chosen on these faces, unlike the others: angry.onnx",
+    )
+    change(happy, chosen_on=True)
+    assert len(compare([happy, angry]).cautions()) == 1
 
 
 def test_noise_is_told_from_a_difference(happy: Path, angry: Path) -> None:

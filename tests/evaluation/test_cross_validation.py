@@ -202,3 +202,11 @@ def test_the_embedded_model_does_not_read_the_faces_it_learned_from(
 
     with pytest.raises(RecipeError, match="mien-s learned from these faces"):
         cross_validate(make_recipe(initial="mien-s"), like_fer2013, tmp_path)
+
+
+def test_nor_does_any_other_model_that_learned_from_them(
+    trained: Path, faces: ExpressionDataset, make_recipe: Make, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match="tiny learned from these faces"):
+        cross_validate(make_recipe(initial=str(trained)), faces, tmp_path / "folds")
+    assert not (tmp_path / "folds").exists()

@@ -107,6 +107,16 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
         open_predictor(tmp_path / "none.onnx")
 
 
+def test_damaged_seen_faces_are_told_in_one_line(
+    tmp_path: Path, write_model: Callable[..., Path], model_facts: ModelMetadata
+) -> None:
+    strings = replace(model_facts, seen="no filter").to_strings()
+    model = write_model(tmp_path / "tiny.onnx", strings=strings)
+
+    with pytest.raises(ModelError, match=r"tiny\.onnx: .* metadata is damaged: seen: not a filter"):
+        open_predictor(model)
+
+
 def test_threads_are_those_that_torch_would_take(
     tmp_path: Path, write_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.errors import ProtocolError
 from mien.evaluation import evaluate, read_evaluation
+from mien.evaluation.calibration.calibrate import calibrate, write_calibration
+from mien.evaluation.predictor import open_predictor
+from mien.evaluation.protocol import Unseen, was_chosen_on
 from mien.export import export
 from mien.training import Recipe, train
 
@@ -87,3 +91,49 @@ def test_being_chosen_on_these_faces_is_told(
     evaluation = evaluate(tmp_path, faces, "PrivateTest")
     assert evaluation.chosen_on
     assert evaluation.breaches[0].startswith("in training: PrivateTest is the test split")
+
+
+def test_being_calibrated_on_these_faces_is_told(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    calibration = calibrate(run, faces, "PrivateTest", override_protocol=True)
+    assert not evaluate(run, faces, "PrivateTest").chosen_on
+
+    write_calibration(calibration, run)
+    exported = export(run, tmp_path / "tiny.onnx").path
+    for model in (run, exported):
+        assert evaluate(model, faces, "PrivateTest").chosen_on
+        assert not evaluate(model, strangers(faces.split("PrivateTest")), "PublicTest").chosen_on
+
+
+def test_the_same_faces_with_votes_are_still_those_that_it_was_chosen_on(
+    trained: Path, faces: ExpressionDataset
+) -> None:
+    part, predictor = faces.split("PublicTest"), open_predictor(trained)
+    uneven = replace(part.take(range(len(part) - 3)), fingerprint="with votes")
+    even = replace(part, fingerprint="somebody else's")
+    for same, told in ((uneven, True), (even, False)):
+        chosen = {**predictor.data, "counts": {"PublicTest": same.counts()}}
+        predictor.data = chosen  # type: ignore[misc] - a checkpoint's is no property
+        assert was_chosen_on([predictor], same, "PublicTest") == told
+        assert not was_chosen_on([predictor], same, "PrivateTest")
+
+
+def test_of_an_ensemble_each_member_must_tell_its_faces(
+    trained: Path, faces: ExpressionDataset, write_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    silent = write_model(tmp_path / "silent.onnx")
+
+    assert evaluate([trained, silent], faces, "PublicTest").unseen is None
+    with pytest.raises(ProtocolError, match="Training faces were learned from"):
+        evaluate([silent, trained], faces, "Training")
+
+
+def test_where_nothing_is_left_no_figure_is_told() -> None:
+    some = Unseen(seen=280, count=3309, accuracy=0.6721, macro_f1=0.645)
+    none = Unseen(seen=1000, count=0, accuracy=0, macro_f1=0)
+
+    assert some.text().startswith("280 of these 3,589 faces it learned from")
+    assert some.text().endswith("without them accuracy is 67.21 %, macro-F1 0.645")
+    assert none.text().endswith("none is left to measure on")

@@ -14,7 +14,7 @@ def pairs(both: int, only_first: int, only_second: int, neither: int) -> tuple[n
 def test_mcnemar_is_the_exact_binomial_test() -> None:
     from scipy.stats import binomtest
 
-    for only_first, only_second in ((3, 9), (0, 6), (40, 61), (7, 7), (0, 1)):
+    for only_first, only_second in ((3, 9), (0, 6), (40, 61), (7, 7), (0, 1), (3900, 4100)):
         labels, first, second = pairs(10, only_first, only_second, 4)
         expected = binomtest(only_first, only_first + only_second).pvalue
         assert mcnemar(first == labels, second == labels) == pytest.approx(expected)

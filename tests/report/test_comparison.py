@@ -41,6 +41,17 @@ def test_the_page_has_the_figures_of_all_and_needs_no_other_file(
     assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
 
 
+def test_what_was_against_the_protocol_stands_out(
+    evaluations: tuple[Evaluation, Evaluation], tmp_path: Path
+) -> None:
+    first, second = evaluations
+    told = replace(second, breaches=("it remembers",))
+    warning = '<p class="warning">model 1: against the protocol: it remembers.</p>'
+
+    assert warning in page_of(tmp_path, first, told)
+    assert warning not in page_of(tmp_path, first, second)
+
+
 def test_only_the_best_of_a_row_is_bold(
     evaluations: tuple[Evaluation, Evaluation], tmp_path: Path
 ) -> None:

@@ -45,6 +45,20 @@ def test_training_is_shown_where_it_is_known(measured: Evaluation, tmp_path: Pat
     assert 'alt="loss of training' not in page
 
 
+def test_only_a_single_view_is_shown_as_the_network_answers(
+    measured: Evaluation, tmp_path: Path
+) -> None:
+    scaled = replace(measured, temperature=2.0)
+
+    assert "Before: as the network answers" in page_of(scaled, tmp_path)
+    assert "Before: as the network answers" not in page_of(replace(scaled, view="flip"), tmp_path)
+
+
+def test_what_is_not_known_of_the_faces_is_told(measured: Evaluation, tmp_path: Path) -> None:
+    assert "learned from is not known" not in page_of(measured, tmp_path)
+    assert "learned from is not known" in page_of(replace(measured, unseen=None), tmp_path)
+
+
 def test_overfitting_stands_out(measured: Evaluation, tmp_path: Path) -> None:
     assert measured.training is not None
     rows = [{**row, "train_accuracy": row["val_accuracy"]} for row in measured.training.history]

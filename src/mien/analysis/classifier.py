@@ -72,8 +72,7 @@ class ExpressionClassifier:
         They are calibrated where the model is: its temperature is in its metadata.
 
         Args:
-            faces_gray: ``(N, H, W)`` uint8 face crops, framed as the model's metadata say; of any
-                size, scaled where it is not the model's.
+            faces_gray: As for :meth:`logits`.
 
         Returns:
             ``(N, classes)`` float32; rows sum to 1.
@@ -81,21 +80,37 @@ class ExpressionClassifier:
         Raises:
             ValueError: The array is not of that shape and type.
         """
+        return softmax(self.logits(faces_gray))
+
+    def logits(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return what the network answers for every face, divided by the model's temperature.
+
+        Args:
+            faces_gray: ``(N, H, W)`` uint8 face crops, framed as the model's metadata say; of any
+                size, scaled where it is not the model's.
+
+        Returns:
+            ``(N, classes)`` float32.
+
+        Raises:
+            ValueError: The array is not of that shape and type.
+        """
         if faces_gray.ndim != 3 or faces_gray.dtype != np.uint8:
             raise ValueError(f"expected uint8 (N, H, W), got {faces_gray.dtype} {faces_gray.shape}")
         size = self.metadata.input_size
-        probabilities = np.empty((len(faces_gray), len(self.classes)), np.float32)
+        logits = np.empty((len(faces_gray), len(self.classes)), np.float32)
         for start in range(0, len(faces_gray), self.batch_size):
             batch = faces_gray[start : start + self.batch_size]
             if batch.shape[1:] != (size, size):
                 batch = np.stack([resize_face(face, size=size) for face in batch])
-            probabilities[start : start + len(batch)] = self._run(batch)
-        return probabilities
+            logits[start : start + len(batch)] = self._run(batch)
+        return logits
 
     def _run(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         faces = standardise(faces_gray, mean=self.metadata.mean, std=self.metadata.std)
         (logits,) = self._session.run(None, {self._input: faces})
-        return softmax(logits / np.float32(self.metadata.temperature))
+        scaled: npt.NDArray[np.float32] = logits / np.float32(self.metadata.temperature)
+        return scaled
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -53,7 +53,8 @@ def _print_table(comparison: "Comparison") -> None:
     console = plain_console()
     console.print(f"{first.split}, {first.count} images")
     console.print(_table(comparison))
-    for line in [*_difference_lines(comparison), *_seed_lines(comparison)]:
+    lines = [*comparison.cautions(), *_difference_lines(comparison), *_seed_lines(comparison)]
+    for line in lines:
         console.print(line, soft_wrap=True)
 
 

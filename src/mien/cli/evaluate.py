@@ -129,12 +129,13 @@ def _cautions(evaluation: "Evaluation") -> list[str]:
     """Return what must be known of the figures to trust them."""
     lines = [f"AGAINST THE PROTOCOL: {breach}" for breach in evaluation.breaches]
     if evaluation.chosen_on:
-        lines.append("the model's epoch was chosen on these faces, which flatters it a little")
-    if (unseen := evaluation.unseen) and unseen.seen:
         lines.append(
-            f"without the {unseen.seen} faces that it learned from, pixel for pixel: "
-            f"accuracy {100 * unseen.accuracy:.2f} %, macro-F1 {unseen.macro_f1:.3f}"
+            "the model's epoch or temperature was chosen on these faces, which flatters it a little"
         )
+    if evaluation.unseen is None:
+        lines.append("which faces it learned from is not known: some of these may be among them")
+    if (unseen := evaluation.unseen) and unseen.seen:
+        lines.append(unseen.text())
     return lines
 
 

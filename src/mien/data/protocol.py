@@ -1,13 +1,14 @@
 """The protocol: learn from Training, choose on PublicTest, report PrivateTest once."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.data.fer2013 import FER2013_COUNTS
+from mien.data.seen_faces import SeenFaces
 from mien.errors import ProtocolError
 from mien.expressions import EXPRESSIONS
 
@@ -55,6 +56,25 @@ def test_split_breach(*splits: str) -> list[str]:
         f"{test} is the test split: what is chosen on it, or learned from it, cannot be measured "
         f"on it; choose on {SPLITS[1]}"
     ]
+
+
+def learned_faces(
+    seen: SeenFaces | None, data: Mapping[str, Any], dataset: ExpressionDataset
+) -> SeenFaces | None:
+    """Return the faces that a model learned from; None where it does not tell.
+
+    A model of an older version does not know them; if it was trained on this very data, they are
+    those of its training split.
+
+    Args:
+        seen: Those that it knows.
+        data: What it was trained on, as its file says.
+        dataset: The data set at hand, as its recipe prepares it.
+    """
+    trained_on = data.get("train")
+    if seen is None and data.get("fingerprint") == dataset.fingerprint and trained_on in SPLITS:
+        return SeenFaces.of(dataset.split(trained_on).images)
+    return seen
 
 
 def seen_breach(seen: npt.NDArray[np.bool_], split: str) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import CheckpointError, DataError
+from mien.evaluation.calibration.model_calibration import read_temperature
 from mien.evaluation.evaluation import Evaluation, evaluation_file_name, read_evaluation
 from mien.evaluation.measures import MEASURES, Measure
 from mien.evaluation.significance import Difference, compare_readings
@@ -70,6 +71,18 @@ class Comparison:
         best = measure.write(max(known) if measure.better == "higher" else min(known))
         written = [measure.text(evaluation) for evaluation in self.evaluations]
         return frozenset(i for i, text in enumerate(written) if text == best)
+
+    def cautions(self) -> tuple[str, ...]:
+        """Return what must be known of the figures to trust them, a clause each.
+
+        That all were chosen on these faces flatters all, and is not told.
+        """
+        named = list(zip(self.names, self.evaluations, strict=True))
+        found = [f"{name}: against the protocol: {b}" for name, e in named for b in e.breaches]
+        chosen = [name for name, evaluation in named if evaluation.chosen_on]
+        if 0 < len(chosen) < len(named):
+            found.append(f"chosen on these faces, unlike the others: {', '.join(chosen)}")
+        return tuple(found)
 
     def seed_spreads(self) -> tuple["SeedSpread", ...]:
         """Return the spread of each recipe that is here with more than one seed."""
@@ -143,8 +156,8 @@ def compare(sources: Sequence[str | Path], split: str = "PublicTest") -> Compari
         split: Whose evaluation is read from run folders.
 
     Raises:
-        CheckpointError: A folder has no evaluation of the split, or one of an earlier checkpoint;
-            or a file is not an evaluation.
+        CheckpointError: A folder has no evaluation of the split, or one of an earlier checkpoint or
+            temperature; or a file is not an evaluation.
         DataError: The evaluations are not of the same split, data, faces and classes, or one is
             named twice.
         ValueError: There are no sources.
@@ -190,6 +203,10 @@ def _read(source: Path, split: str) -> Evaluation:
     evaluation, model = read_evaluation(path), model_file(source)
     if model.is_file() and file_sha256(model) != evaluation.model_sha256:
         raise CheckpointError(f"{path} is of an earlier {model.name}: run '{command}' again")
+    if model.is_file() and read_temperature(model) != (evaluation.temperature or 1.0):
+        raise CheckpointError(
+            f"{path} was measured before {source} was last calibrated: run '{command}' again"
+        )
     return evaluation
 
 

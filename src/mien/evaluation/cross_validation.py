@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 import mien
-from mien.analysis.classifier import DEFAULT_MODEL, ExpressionClassifier, softmax
+from mien.analysis.classifier import softmax
 from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.protocol import learned_faces, seen_breach
 from mien.data.selection import regroup_classes
 from mien.errors import CheckpointError, DataError, RecipeError
 from mien.evaluation.out_of_sample import (
@@ -67,7 +68,7 @@ def cross_validate(
 
     Args:
         recipe: What to train and how. Weights that it starts from must not have learned from
-            these faces either; of the embedded model and FER2013 that is checked.
+            these faces either, which is checked where their model tells.
         dataset: Holds the recipe's training split. Faces of its other splits are read as well.
         folder: Where the runs and the result go; made if it is not there.
         folds: At least 2.
@@ -89,8 +90,8 @@ def cross_validate(
     folder = Path(folder)
     if folds < 2:
         raise ValueError(f"folds: expected 2 or more, got {folds}")
-    if recipe.initial == DEFAULT_MODEL.stem:
-        _refuse_learned(dataset)
+    if recipe.initial and not (folder / FACTS).is_file():  # what has begun was let begin
+        _refuse_learned(recipe, dataset)
     if recipe.data.classes:
         dataset = regroup_classes(dataset, recipe.data.classes)
     fold_of = assign_folds(dataset, folds, split=recipe.data.train, seed=recipe.seed)
@@ -207,14 +208,23 @@ def _run_folder(folder: Path, fold: int) -> Path:
     return folder / f"fold-{fold + 1}"
 
 
-def _refuse_learned(dataset: ExpressionDataset) -> None:
-    """Raise where the embedded model learned from these faces, going by the classes' counts."""
-    learned = ExpressionClassifier(DEFAULT_MODEL).metadata.data
-    split = learned["train"]
-    if dataset.split(split).counts() == learned["counts"][split]:
+def _refuse_learned(recipe: "Recipe", dataset: ExpressionDataset) -> None:
+    """Raise where the model to start from learned from these faces.
+
+    They are known by their pixels; FER2013 by the numbers in its classes, too, which resized or
+    re-encoded copies keep.
+    """
+    from mien.training.initial import EMBEDDED, load_initial  # noqa: PLC0415 - brings torch
+
+    initial, split = load_initial(recipe.initial), recipe.data.train
+    faces = dataset.split(split)
+    learned = learned_faces(initial.seen, initial.data, dataset)
+    remembered = learned is not None and seen_breach(learned.contains(faces.images), split)
+    alike = recipe.initial == EMBEDDED and faces.counts() == initial.data["counts"].get(split)
+    if remembered or alike:
         raise RecipeError(
-            f"initial: {DEFAULT_MODEL.stem} learned from these faces, so it cannot read them out "
-            f"of sample: start from random weights with --set initial="
+            f"initial: {recipe.initial} learned from these faces, so it cannot read them out of "
+            f"sample: start from random weights with --set initial="
         )
 
 

@@ -26,6 +26,7 @@ from mien.evaluation.predictor import (
 from mien.evaluation.protocol import (
     evaluation_breaches,
     find_seen,
+    learned_by,
     measure_unseen,
     training_breaches,
     was_chosen_on,
@@ -96,7 +97,8 @@ def evaluate(
         raise DataError(f"the data has no {split} images, only {', '.join(dataset.splits)}")
     if classes != part.classes:
         raise DataError(f"the model knows {', '.join(classes)}; the data {', '.join(part.classes)}")
-    seen = find_seen(predictors, prepared, part)
+    learned = learned_by(predictors, prepared)
+    seen = find_seen(learned, part)
     breaches = refuse_breaches(
         evaluation_breaches(dataset, split, seen), override=override_protocol
     )
@@ -115,8 +117,10 @@ def evaluate(
         metrics=classification_metrics(logits, part.labels, classes),
         labels=part.labels,
         predictions=logits.argmax(axis=1),
-        unseen=None if seen is None else measure_unseen(logits, part.labels, classes, seen),
-        chosen_on=was_chosen_on(predictors, dataset.fingerprint, split),
+        unseen=None
+        if seen is None or None in learned
+        else measure_unseen(logits, part.labels, classes, seen),
+        chosen_on=was_chosen_on(predictors, part, split),
         breaches=(*training_breaches(predictors), *breaches),
         view=tta or "single",
         parameters=predictor.parameters,

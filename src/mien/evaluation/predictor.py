@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from mien.analysis.classifier import ExpressionClassifier, softmax
 from mien.data.dataset import ExpressionDataset
-from mien.data.seen_faces import SeenFaces
-from mien.errors import DataError
-from mien.evaluation.calibration.model_calibration import read_temperature
+from mien.data.seen_faces import SeenFaces, read_seen
+from mien.errors import DataError, ModelError
+from mien.evaluation.calibration.model_calibration import ModelCalibration, read_calibration
 from mien.machine import usable_cores
-from mien.metadata import CLASSICAL_FILE, model_file
+from mien.metadata import CLASSICAL_FILE, ModelMetadata, model_file
 from mien.preprocess import FACE_SIZE, standardise
 
 
@@ -33,7 +33,7 @@ class Predictor(Protocol):
         file_bytes: Size of its file.
         threads: Processor threads it computes with.
         recipe: The recipe it was trained by, as plain types; empty where not known.
-        data: What it was trained and chosen on, as plain types; empty where not known.
+        data: What it was trained, chosen and calibrated on, as plain types; empty where not known.
         seen: The faces that it learned from.
         temperature: What its network's answers were divided by to make the logits; 1 where it was
             not calibrated, None for several models as one.
@@ -130,9 +130,10 @@ class CheckpointPredictor:
         self.file_bytes = file.stat().st_size
         self.threads: int = threads or torch.get_num_threads()
         self.recipe: Mapping[str, Any] = checkpoint.recipe.to_dict()
-        self.data: Mapping[str, Any] = {**checkpoint.data, "breaches": checkpoint.breaches}
+        calibration = read_calibration(file)
+        self.data = _data_facts(checkpoint.data, checkpoint.breaches, calibration)
         self.seen = checkpoint.seen
-        self.temperature = read_temperature(file)
+        self.temperature = calibration.temperature if calibration else 1.0
         self._network = network.to(memory_format=torch.channels_last)
         self._standard = {"mean": checkpoint.mean, "std": checkpoint.std}
 
@@ -164,12 +165,12 @@ class OnnxPredictor:
         metadata = self._classifier.metadata
         self.recipe: Mapping[str, Any] = metadata.recipe
         self.data: Mapping[str, Any] = metadata.data
-        self.seen = SeenFaces.from_text(metadata.seen) if metadata.seen else None
+        self.seen = _read_seen(metadata, file)
         self.temperature = metadata.temperature
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, up to a constant each."""
-        return _log(self._classifier.classify(images))
+        """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
+        return self._classifier.logits(images)
 
 
 class ClassicalPredictor:
@@ -189,9 +190,10 @@ class ClassicalPredictor:
         self.file_bytes = file.stat().st_size
         self.threads = threads or _default_threads()
         self.recipe: Mapping[str, Any] = recipe.to_dict()
-        self.data: Mapping[str, Any] = {**card["data"], "breaches": card.get("breaches", ())}
+        calibration = read_calibration(file)
+        self.data = _data_facts(card["data"], card.get("breaches", ()), calibration)
         self.seen = SeenFaces.from_text(card["seen"]) if "seen" in card else None
-        self.temperature = read_temperature(file)
+        self.temperature = calibration.temperature if calibration else 1.0
         self._model = model
         self._pools = ThreadpoolController()  # found once, since looking for them takes ms
 
@@ -256,6 +258,21 @@ class EnsemblePredictor:
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logarithms of the mean probabilities."""
         return _log_mean([predictor.logits(images) for predictor in self._predictors])
+
+
+def _data_facts(
+    data: Mapping[str, Any], breaches: Sequence[str], calibration: ModelCalibration | None
+) -> Mapping[str, Any]:
+    """Return what a model was trained, chosen and calibrated on, as an exported one tells it."""
+    facts = {**data, "breaches": breaches}
+    return facts if calibration is None else {**facts, "calibration": calibration.fitted_on}
+
+
+def _read_seen(metadata: ModelMetadata, file: Path) -> SeenFaces | None:
+    try:
+        return read_seen(metadata)
+    except ModelError as error:
+        raise ModelError(f"{file}: {error}") from error
 
 
 def _divide(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:

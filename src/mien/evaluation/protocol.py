@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mien.data.dataset import SPLITS, ExpressionDataset
-from mien.data.protocol import seen_breach, swapped_splits
+from mien.data.dataset import ExpressionDataset
+from mien.data.protocol import learned_faces, seen_breach, swapped_splits
 from mien.data.seen_faces import SeenFaces
 from mien.evaluation.json_values import read_count, read_number
 from mien.evaluation.metrics import classification_metrics
@@ -31,6 +31,17 @@ class Unseen:
     accuracy: float
     macro_f1: float
 
+    def text(self) -> str:
+        """Return the figures in a sentence, without its full stop."""
+        known = (
+            f"{self.seen:,} of these {self.seen + self.count:,} faces it learned from, pixel for "
+            f"pixel"
+        )
+        if not self.count:
+            return f"{known}; none is left to measure on"
+        accuracy = f"{100 * self.accuracy:.2f} %"
+        return f"{known}; without them accuracy is {accuracy}, macro-F1 {self.macro_f1:.3f}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain JSON types."""
         return asdict(self)
@@ -46,31 +57,34 @@ class Unseen:
         )
 
 
-def find_seen(
-    predictors: Sequence[Predictor],
-    prepared: Sequence[ExpressionDataset],
-    part: ExpressionDataset,
-) -> npt.NDArray[np.bool_] | None:
-    """Return ``(N,)`` which faces any of the models has learned from; None where none tells.
-
-    A model of an older version does not know its faces; if it was trained on this very data, they
-    are those of its training split.
+def learned_by(
+    predictors: Sequence[Predictor], prepared: Sequence[ExpressionDataset]
+) -> list[SeenFaces | None]:
+    """Return the faces that each model has learned from; None for one that does not tell.
 
     Args:
         predictors: The models.
         prepared: The data set as each one's recipe prepares it.
+    """
+    return [
+        learned_faces(predictor.seen, predictor.data, dataset)
+        for predictor, dataset in zip(predictors, prepared, strict=True)
+    ]
+
+
+def find_seen(
+    learned: Sequence[SeenFaces | None], part: ExpressionDataset
+) -> npt.NDArray[np.bool_] | None:
+    """Return ``(N,)`` which faces any of the models has learned from; None where none tells.
+
+    Args:
+        learned: The faces that each has learned from.
         part: The N faces.
     """
-    filters = []
-    for predictor, dataset in zip(predictors, prepared, strict=True):
-        trained_on = predictor.data.get("train")
-        if predictor.seen is not None:
-            filters.append(predictor.seen)
-        elif predictor.data.get("fingerprint") == part.fingerprint and trained_on in SPLITS:
-            filters.append(SeenFaces.of(dataset.split(trained_on).images))
-    if not filters:
+    told = [each.contains(part.images) for each in learned if each is not None]
+    if not told:
         return None
-    found: npt.NDArray[np.bool_] = np.any([each.contains(part.images) for each in filters], axis=0)
+    found: npt.NDArray[np.bool_] = np.any(told, axis=0)
     return found
 
 
@@ -93,13 +107,30 @@ def training_breaches(predictors: Sequence[Predictor]) -> list[str]:
     return [f"in training: {breach}" for breach in dict.fromkeys(found)]
 
 
-def was_chosen_on(predictors: Sequence[Predictor], fingerprint: str, split: str) -> bool:
-    """Return whether an epoch or a setting of any of the models was chosen on these very faces."""
+def was_chosen_on(predictors: Sequence[Predictor], part: ExpressionDataset, split: str) -> bool:
+    """Return whether an epoch, a setting or the temperature of any model was chosen on the faces.
+
+    Votes and repairs give the same faces another fingerprint, so that as many faces in each class
+    are taken for the same ones too, unless all classes have as many.
+    """
+    counts = part.counts()
+    uneven = len(set(counts.values())) > 1
+
+    def is_of(chosen: Mapping[str, Any], name: str, told: object) -> bool:
+        same = chosen.get("fingerprint") == part.fingerprint or (uneven and told == counts)
+        return chosen.get(name) == split and same
+
     return any(
-        predictor.data.get("validation") == split
-        and predictor.data.get("fingerprint") == fingerprint
-        for predictor in predictors
+        is_of(data, "validation", _table(data, "counts").get(split))
+        or is_of(_table(data, "calibration"), "split", None)
+        for data in (predictor.data for predictor in predictors)
     )
+
+
+def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a table of a model's facts; an empty one where there is none."""
+    found = values.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def measure_unseen(

@@ -250,8 +250,13 @@ def read_card(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such model; a run of a baseline holds {CLASSICAL_FILE}")
     card = _read_json(path, _CARD)
-    if not isinstance(card, dict):
+    if not isinstance(card, dict) or not isinstance(card.get("data"), dict):
         raise CheckpointError(f"{path}: not a model of mien")
+    try:
+        if "seen" in card:
+            SeenFaces.from_text(card["seen"])
+    except (AttributeError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged, or not a model of mien: seen: {error}") from error
     return card
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mien.analysis.classifier import DEFAULT_MODEL
 from mien.data.dataset import ExpressionDataset
+from mien.data.seen_faces import SeenFaces, read_seen
 from mien.errors import CheckpointError, MienError, ModelError, RecipeError
 from mien.metadata import ModelMetadata
 from mien.models import build_model
@@ -41,6 +42,9 @@ class Initial:
         mean: Mean that its input was standardised with.
         std: Standard deviation likewise.
         weights: Its network's weights by name.
+        data: What it was trained and chosen on; empty where not known.
+        seen: The faces that it learned from; None in an older version's.
+        breaches: What was done against the protocol in its training.
         folded: Of an exported model, by a convolution's name, the bias that holds what the
             normalisation after it added; the convolution's weight holds what that multiplied.
     """
@@ -50,6 +54,9 @@ class Initial:
     mean: float
     std: float
     weights: dict[str, Tensor]
+    data: Mapping[str, Any] = field(default_factory=dict)
+    seen: SeenFaces | None = None
+    breaches: tuple[str, ...] = ()
     folded: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -77,6 +84,9 @@ def load_initial(name: str) -> Initial:
         mean=found.mean,
         std=found.std,
         weights=found.weights,
+        data=found.data,
+        seen=found.seen,
+        breaches=found.breaches,
     )
 
 
@@ -90,12 +100,17 @@ class Start:
         initial: The model to start from; None starts from random weights, or from those that the
             network's own options name.
         resumed: Whether a checkpoint's weights will take the place of whatever there is.
+        seen: The faces that were learned from before; None where there are none, or where the model
+            to start from does not tell.
+        breaches: What was done against the protocol before.
     """
 
     mean: float
     std: float
     initial: Initial | None = None
     resumed: bool = False
+    seen: SeenFaces | None = None
+    breaches: tuple[str, ...] = ()
 
 
 def load_start(recipe: Recipe, training: ExpressionDataset) -> Start:
@@ -115,12 +130,24 @@ def load_start(recipe: Recipe, training: ExpressionDataset) -> Start:
             f"data.scaling: {recipe.initial} was trained with {initial.recipe.data.scaling!r}, "
             f"got {recipe.data.scaling!r}"
         )
-    return Start(mean=initial.mean, std=initial.std, initial=initial)
+    return Start(
+        mean=initial.mean,
+        std=initial.std,
+        initial=initial,
+        seen=initial.seen,
+        breaches=initial.breaches,
+    )
 
 
 def resumed_start(before: Mapping[str, Any]) -> Start:
     """Return where a run goes on by its checkpoint's metadata; nothing else is needed again."""
-    return Start(mean=float(before["mean"]), std=float(before["std"]), resumed=True)
+    return Start(
+        mean=float(before["mean"]),
+        std=float(before["std"]),
+        resumed=True,
+        seen=SeenFaces.from_text(before["seen"]) if "seen" in before else None,
+        breaches=tuple(before.get("breaches", ())),
+    )
 
 
 def continue_recipe(recipe: Recipe, name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -298,6 +325,7 @@ def _from_onnx(path: Path) -> Initial:
         raise ModelError(f"{path}: not an ONNX model") from error
     try:
         facts = ModelMetadata.from_strings({p.key: p.value for p in model.metadata_props})
+        seen = read_seen(facts)
         recipe = recipe_from_dict(facts.recipe)
         network = build_model(
             recipe.model_name, num_classes=len(facts.classes), config=recipe.network
@@ -314,6 +342,9 @@ def _from_onnx(path: Path) -> Initial:
         classes=facts.classes,
         mean=facts.mean,
         std=facts.std,
+        data=facts.data,
+        seen=seen,
+        breaches=tuple(facts.data.get("breaches", ())),
         weights={name: tensor.float() for name, tensor in weights.items() if name in known},
         folded={
             name.removesuffix(_FOLDED): tensor.float()

@@ -1,9 +1,25 @@
 """What a training may choose on: see :mod:`mien.data.protocol`."""
 
 from mien.data.dataset import ExpressionDataset
-from mien.data.protocol import seen_breach, swapped_splits, test_split_breach
+from mien.data.protocol import learned_faces, seen_breach, swapped_splits, test_split_breach
 from mien.data.seen_faces import SeenFaces
+from mien.training.initial import Start
 from mien.training.recipe import Recipe
+
+
+def learned_before(start: Start, dataset: ExpressionDataset) -> SeenFaces | None:
+    """Return the faces that a run's weights have learned from before it begins or goes on.
+
+    Args:
+        start: Where it begins.
+        dataset: The data set, as it was read.
+
+    Returns:
+        None where there are none, or where the model that it starts from does not tell.
+    """
+    if start.initial is None:
+        return start.seen
+    return learned_faces(start.seen, start.initial.data, dataset)
 
 
 def training_breaches(
@@ -14,7 +30,7 @@ def training_breaches(
     Args:
         recipe: What is trained.
         dataset: The data set, as it was read.
-        seen: The faces that are learned from.
+        seen: The faces that are learned from, or were before.
         validation: The faces that the epoch is chosen on.
     """
     return [

@@ -48,7 +48,7 @@ from mien.training.history import History
 from mien.training.initial import build_network, load_start, resumed_start
 from mien.training.losses import build_loss
 from mien.training.module import ExpressionModule, TrainingData
-from mien.training.protocol import training_breaches
+from mien.training.protocol import learned_before, training_breaches
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import recipe_from_dict
 from mien.training.splits import describe_data, learning_splits
@@ -120,13 +120,14 @@ def train(
             watch=watch,
         )
     training, validation = learning_splits(recipe, dataset)
-    seen = SeenFaces.of(training.images)
+    data = describe_data(recipe, training, validation)
+    before = _check_folder(folder, recipe, training.classes, data, resume=resume)
+    start = resumed_start(before) if before else load_start(recipe, training)
+    seen = SeenFaces.of(training.images, before=learned_before(start, dataset))
     breaches = refuse_breaches(
         training_breaches(recipe, dataset, seen, validation), override=override_protocol
     )
-    data = describe_data(recipe, training, validation)
-    before = _check_folder(folder, recipe, training.classes, data, resume=resume)
-    start = load_start(recipe, training) if before is None else resumed_start(before)
+    breaches = tuple(dict.fromkeys((*start.breaches, *breaches)))
     network = build_network(recipe, training, start)
     mean, std = start.mean, start.std
     card = {

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 
 from mien.analysis.classifier import ExpressionClassifier
 from mien.data.dataset import ExpressionDataset
@@ -139,6 +140,29 @@ def test_an_onnx_file_may_be_changed_in_place(
     predictor = open_predictor(model)
     assert predictor.temperature == pytest.approx(calibration.temperature)
     assert sorted(tmp_path.iterdir()) == [model]
+
+
+def test_an_onnx_file_that_is_always_right_keeps_its_temperature(
+    tmp_path: Path, write_model: WriteModel, faces: ExpressionDataset
+) -> None:
+    """Divided by so little, the least probabilities are 0 in float32, but logits are not lost."""
+    model = write_model(tmp_path / "tiny.onnx")
+    proto = onnx.load(model)
+    for constant in proto.graph.initializer:
+        constant.CopyFrom(
+            numpy_helper.from_array(3 * numpy_helper.to_array(constant), constant.name)
+        )
+    onnx.save(proto, model)
+    read = open_predictor(model).logits(faces.images).argmax(axis=1)
+    right = replace(faces, labels=read.astype(np.int64))
+    first = calibrate(model, right)
+    write_calibration(first, model, model)
+
+    again = calibrate(model, right)
+
+    assert first.temperature < 0.1
+    assert again.temperature == pytest.approx(first.temperature)
+    assert again.fit.before.cross_entropy == pytest.approx(first.fit.before.cross_entropy)
 
 
 def test_no_answer_changes(tmp_path: Path, write_model: WriteModel, run: Path) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,9 +8,12 @@ import skimage.data
 from PIL import Image
 
 from mien.analysis.analyzer import Analyzer
+from mien.data.dataset import ExpressionDataset
 from mien.errors import ModelError
+from mien.evaluation.calibration.calibrate import calibrate, write_calibration
 from mien.evaluation.explanation import explain_photo
 from mien.export import export
+from mien.expressions import UNCERTAIN
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +67,18 @@ def test_any_onnx_model_is_explained_by_occlusion(
         explain_photo(photo, model)
     with pytest.raises(ModelError, match="did you mean 'happy'"):
         explain_photo(photo, model, methods=("occlusion",), expression="hapy")
+
+
+def test_of_an_uncertain_face_the_most_probable_expression_is_explained(
+    photo: Path, trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    write_calibration(calibrate(run, faces, uncertain_below=1), run)
+
+    for model in (run, export(run, tmp_path / "tiny.onnx").path):
+        (one,) = explain_photo(photo, model)
+        assert one.face.expression == UNCERTAIN
+        assert one.expression == one.face.probabilities.top
 
 
 def test_no_face_is_an_empty_result(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from mien.evaluation.calibration.measure import count_uncertain
 from mien.evaluation.calibration.model_calibration import (
     ModelCalibration,
     calibration_file,
-    read_calibration,
+    read_uncertain_below,
 )
 from mien.evaluation.calibration.temperature import calibrate_logits
 from mien.evaluation.predictor import Predictor, faces_as_trained, open_predictor
-from mien.evaluation.protocol import evaluation_breaches, find_seen
+from mien.evaluation.protocol import evaluation_breaches, find_seen, learned_by
 from mien.expressions import check_uncertain_below
 from mien.metadata import file_sha256, model_file
 
@@ -106,8 +106,7 @@ def _uncertain_below(file: Path) -> float:
     """Return the probability that a model was given before."""
     if file.suffix == ".onnx":
         return ExpressionClassifier(file).metadata.uncertain_below
-    calibration = read_calibration(file)
-    return 0.0 if calibration is None else calibration.uncertain_below
+    return read_uncertain_below(file)
 
 
 def _unlearned_faces(
@@ -123,7 +122,7 @@ def _unlearned_faces(
         raise DataError(
             f"the model knows {', '.join(predictor.classes)}; the data {', '.join(faces.classes)}"
         )
-    seen = find_seen([predictor], [prepared], faces)
+    seen = find_seen(learned_by([predictor], [prepared]), faces)
     breaches = [*evaluation_breaches(dataset, split, seen), *test_split_breach(split)]
     refuse_breaches(breaches, override=override_protocol)
     return faces

@@ -52,9 +52,10 @@ class ModelCalibration:
         """Probability below which an expression is not told; 0 where it always is."""
         return self.uncertain.below
 
-    def apply(self, metadata: ModelMetadata) -> ModelMetadata:
-        """Return a model's metadata with the temperature, and what it was fitted on."""
-        fitted_on = {
+    @property
+    def fitted_on(self) -> dict[str, Any]:
+        """What the temperature was fitted on and what came of it, as plain JSON types."""
+        return {
             "split": self.split,
             "fingerprint": self.fingerprint,
             "count": self.uncertain.count,
@@ -62,11 +63,14 @@ class ModelCalibration:
             "ece": self.fit.after.ece,
             "cross_fitted_ece": self.fit.cross_fitted_ece,
         }
+
+    def apply(self, metadata: ModelMetadata) -> ModelMetadata:
+        """Return a model's metadata with the temperature, and what it was fitted on."""
         return replace(
             metadata,
             temperature=self.temperature,
             uncertain_below=self.uncertain_below,
-            data={**metadata.data, "calibration": fitted_on},
+            data={**metadata.data, "calibration": self.fitted_on},
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -143,6 +147,16 @@ def read_calibration(file: Path) -> ModelCalibration | None:
             f"again"
         ) from error
     return calibration if calibration.model_sha256 == file_sha256(file) else None
+
+
+def read_uncertain_below(file: Path) -> float:
+    """Return below which probability a checkpoint or baseline's expressions are not told; 0: none.
+
+    Raises:
+        CheckpointError: The calibration beside it is damaged.
+    """
+    calibration = read_calibration(file)
+    return 0.0 if calibration is None else calibration.uncertain_below
 
 
 def read_temperature(file: Path) -> float:

@@ -13,11 +13,13 @@ from mien.analysis.analyzer import Analyzer
 from mien.analysis.classifier import DEFAULT_MODEL, softmax
 from mien.analysis.media import read_picture
 from mien.errors import ModelError
+from mien.evaluation.calibration.model_calibration import read_uncertain_below
 from mien.evaluation.explanation.deletion import DeletionCheck, deletion_check
 from mien.evaluation.explanation.network import open_differentiable
 from mien.evaluation.explanation.saliency import grad_cam, occlusion_sensitivity
 from mien.evaluation.predictor import Predictor, open_predictor
 from mien.expressions import unknown_name
+from mien.metadata import model_file
 from mien.preprocess import crop_face, to_gray
 from mien.results import Face, Probabilities
 
@@ -112,7 +114,7 @@ def explain_photo(
     faces, crops = _find(photo, file, reader, whole_image=whole_image)
     explained = []
     for face, crop in zip(faces, crops, strict=True):
-        name = expression or face.expression
+        name = expression or face.probabilities.top  # an uncertain face's, too
         target = np.array([reader.classes.index(name)])
         maps = []
         for method in methods:
@@ -137,8 +139,11 @@ def _find(
     """Return a photo's faces, largest first, as the model reads them, and their crops."""
     picture = read_picture(photo)
     # Of a run only the faces' places are taken from the analyzer, which reads with ONNX files.
-    exported = file if file.suffix == ".onnx" else DEFAULT_MODEL
-    analyzer = Analyzer(exported)
+    is_exported = file.suffix == ".onnx"
+    analyzer = Analyzer(
+        file if is_exported else DEFAULT_MODEL,
+        uncertain_below=None if is_exported else read_uncertain_below(model_file(file)),
+    )
     metadata = analyzer.classifier.metadata
     found = analyzer.analyze(picture.image_rgb, colour="rgb", whole_image=whole_image).faces
     if not found:
