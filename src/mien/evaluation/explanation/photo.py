@@ -13,11 +13,13 @@ from mien.analysis.analyzer import Analyzer
 from mien.analysis.classifier import DEFAULT_MODEL, softmax
 from mien.analysis.media import read_picture
 from mien.errors import ModelError
+from mien.evaluation.calibration.model_calibration import read_calibration
 from mien.evaluation.explanation.deletion import DeletionCheck, deletion_check
 from mien.evaluation.explanation.network import open_differentiable
 from mien.evaluation.explanation.saliency import grad_cam, occlusion_sensitivity
 from mien.evaluation.predictor import Predictor, open_predictor
 from mien.expressions import unknown_name
+from mien.metadata import model_file
 from mien.preprocess import crop_face, to_gray
 from mien.results import Face, Probabilities
 
@@ -49,7 +51,8 @@ class FaceExplanation:
 
     Attributes:
         face: Where it is and what it was read as.
-        expression: What is explained: what it was read as, or another expression asked for.
+        expression: What is explained: the most probable expression, even where the face is told as
+            uncertain, or another one asked for.
         crop_gray: ``(48, 48)`` uint8, what the model saw.
         maps: One for each method.
     """
@@ -90,7 +93,7 @@ def explain_photo(
         model: A run's folder, a checkpoint, a classical baseline or an ONNX file; by default the
             model in the package. Grad-CAM needs a network, occlusion takes any.
         methods: One map of each face by each.
-        expression: What to explain; by default what each face is read as.
+        expression: What to explain; by default each face's most probable expression.
         whole_image: The picture is a face crop already.
         seed: Draws the deletion checks' random areas.
 
@@ -112,7 +115,7 @@ def explain_photo(
     faces, crops = _find(photo, file, reader, whole_image=whole_image)
     explained = []
     for face, crop in zip(faces, crops, strict=True):
-        name = expression or face.expression
+        name = expression or face.probabilities.top
         target = np.array([reader.classes.index(name)])
         maps = []
         for method in methods:
@@ -154,8 +157,21 @@ def _find(
         for face in found
     ]
     rows = softmax(reader.logits(np.stack(crops))).astype(np.float64).round(7).tolist()
+    uncertain_below = _uncertain_below(file, analyzer)
     faces = [
-        replace(face, probabilities=Probabilities(reader.classes, tuple(row)))
+        replace(
+            face,
+            probabilities=Probabilities(reader.classes, tuple(row)),
+            uncertain_below=uncertain_below,
+        )
         for face, row in zip(found, rows, strict=True)
     ]
     return faces, crops
+
+
+def _uncertain_below(file: Path, analyzer: Analyzer) -> float:
+    """Return the model's own bound, which for a run is not that of the analyzer's model."""
+    if file.suffix == ".onnx":
+        return analyzer.uncertain_below
+    calibration = read_calibration(model_file(file))
+    return 0.0 if calibration is None else calibration.uncertain_below
