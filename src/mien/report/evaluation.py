@@ -99,10 +99,13 @@ def _training(evaluation: Evaluation) -> dict[str, Any] | None:
 
 
 def _calibration(evaluation: Evaluation) -> dict[str, Any] | None:
-    """Return the calibration's part of the page, with what it was before scaling where it was."""
+    """Return the calibration's part of the page, with what it was before scaling where it was.
+
+    Means of several views' probabilities cannot be scaled back.
+    """
     if evaluation.calibration is None or evaluation.labels is None:
         return None
-    if evaluation.temperature in (None, 1):
+    if evaluation.temperature in (None, 1) or evaluation.view != "single":
         return describe_calibration(evaluation.calibration)
     assert evaluation.probabilities is not None
     assert evaluation.temperature is not None
