@@ -11,7 +11,7 @@ from PIL import Image
 from mien.analysis.analyzer import Analyzer
 from mien.data.dataset import ExpressionDataset
 from mien.errors import ModelError
-from mien.evaluation.calibration.calibrate import calibrate
+from mien.evaluation.calibration.calibrate import calibrate, write_calibration
 from mien.evaluation.explanation import explain_photo
 from mien.export import export
 from mien.metadata import ModelMetadata
@@ -93,7 +93,7 @@ def test_a_run_has_its_own_bound_and_not_that_of_the_model_that_finds_its_faces(
 ) -> None:
     run = Path(shutil.copytree(trained, tmp_path / "run"))
     (before,) = explain_photo(photo, run, methods=("occlusion",), whole_image=True)
-    calibrate(run, faces, uncertain_below=0.99)
+    write_calibration(calibrate(run, faces, uncertain_below=0.99), run)
     (after,) = explain_photo(photo, run, methods=("occlusion",), whole_image=True)
 
     assert before.face.uncertain_below == 0
