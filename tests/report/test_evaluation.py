@@ -88,3 +88,12 @@ def test_an_evaluation_read_from_a_file_is_refused(measured: Evaluation, tmp_pat
 
     with pytest.raises(ValueError, match="evaluate again"):
         page_of(read_evaluation(tmp_path / "out.json"), tmp_path)
+
+
+def test_only_a_single_view_is_shown_before_its_calibration(
+    measured: Evaluation, tmp_path: Path
+) -> None:
+    calibrated = replace(measured, temperature=1.5)
+
+    assert "Before: as the network answers" in page_of(calibrated, tmp_path)
+    assert "Before: as the network" not in page_of(replace(calibrated, view="flip"), tmp_path)

@@ -76,3 +76,10 @@ def test_the_roofline_rises_to_its_flat_part_and_the_model_lies_where_it_is() ->
     expected = [(CARD.intensity(s.batch), CARD.gflops(s)) for s in CARD.speeds]
     assert sorted(places) == sorted((x or 0, y or 0) for x, y in expected)
     assert axes.get_xscale() == axes.get_yscale() == "log"
+
+
+def test_shares_beyond_the_attainable_are_explained() -> None:
+    slow = tuple(replace(each, gflops=1) for each in CARD.rooflines)
+
+    assert "no error" not in render(CARD)
+    assert "Shares above 100 % are no error" in render(replace(CARD, rooflines=slow))

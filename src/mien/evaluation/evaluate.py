@@ -129,7 +129,7 @@ def evaluate(
         latency=measure_latency(predictor, part.images),
         temperature=predictor.temperature,
         calibration=measure_calibration(logits, part.labels) if np.isfinite(logits).all() else None,
-        **_measure_parts(parts, models, predictor, part, tta=tta, tell=tell),
+        **_measure_parts(parts, models, predictors, part, tta=tta, tell=tell),
         training=_training_facts(models),
         **_recipe_facts(predictors),
         probabilities=softmax(logits),
@@ -171,7 +171,7 @@ def _same_part(prepared: Sequence[ExpressionDataset], split: str) -> tuple[Expre
 def _measure_parts(
     parts: Collection[Part],
     models: Sequence[str | Path],
-    predictor: Predictor,
+    predictors: list[Predictor],
     faces: ExpressionDataset,
     *,
     tta: Literal["flip"] | None,
@@ -190,22 +190,25 @@ def _measure_parts(
         )
     if "explanation" in parts and len(models) == 1:
         tell("what it looks at")
-        found["explanation"] = _explain(models[0], faces)
+        found["explanation"] = _explain(models[0], faces, predictors[0])
     if "robustness" in parts:
         found["robustness"] = measure_robustness(
-            predictor,
+            _combine(predictors, tta=tta),
             faces,
             watch=lambda done, passes: tell(f"robustness, {done} of {passes} passes"),
         )
     return found
 
 
-def _explain(model: str | Path, faces: ExpressionDataset) -> "ClassMaps | None":
-    """Return what a network looks at; None for a model that has no gradients or no maps."""
+def _explain(model: str | Path, faces: ExpressionDataset, reader: Predictor) -> "ClassMaps | None":
+    """Return what a network looks at; None for a model that has no gradients or no maps.
+
+    A map is of one picture, so faces are read by ``reader`` as they are, without mirror images.
+    """
     from mien.evaluation.explanation import explain_split, open_differentiable  # noqa: PLC0415
 
     try:
-        return explain_split(open_differentiable(model), faces)
+        return explain_split(open_differentiable(model), faces, reader=reader)
     except (CheckpointError, ModelError) as error:
         logger.info("%s is not explained: %s", model, error)
         return None

@@ -34,6 +34,7 @@ def describe_speed(card: SpeedCard) -> dict[str, Any]:
             }
             for each in card.rooflines
         ],
+        "beats": any((card.share_of_attainable(speed) or 0) > 1 for speed in card.speeds),
         "chart": figure_uri(roofline_chart(card)) if counted else None,
     }
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from mien.analysis.classifier import softmax
 from mien.data.dataset import ExpressionDataset
 from mien.errors import DataError
 from mien.evaluation.explanation import (
@@ -70,3 +71,24 @@ def test_other_classes_and_no_faces_are_refused(
         explain_split(quarter_model, replace(part, classes=("dark", "bright")))
     with pytest.raises(DataError, match="no images"):
         explain_split(quarter_model, part.take([]))
+
+
+def test_probabilities_are_those_of_the_model_as_it_is_used(
+    quarter_model: DifferentiableModel, lit_faces: npt.NDArray[np.uint8]
+) -> None:
+    class Calibrated:
+        classes = quarter_model.classes
+
+        def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            return quarter_model.logits(images) / np.float32(5)
+
+    part = lit_split(lit_faces, [0] * 12)
+
+    bare, used = (
+        explain_split(quarter_model, part, reader=reader) for reader in (None, Calibrated())
+    )
+
+    np.testing.assert_array_equal(used.maps, bare.maps)
+    expected = softmax(Calibrated().logits(lit_faces))[:, 0].mean()
+    assert used.deletion.highlighted[0] == pytest.approx(float(expected), abs=1e-4)
+    assert used.deletion.highlighted[0] < bare.deletion.highlighted[0] - 0.01

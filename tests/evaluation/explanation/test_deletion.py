@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -110,3 +111,46 @@ def test_wrong_shapes_are_refused(quarter_model: DifferentiableModel, lit_faces:
         deletion_check(quarter_model, lit_faces, quarter_maps(12), draws=0)
     with pytest.raises(ValueError, match="12 classes"):
         deletion_check(quarter_model, lit_faces, quarter_maps(12), classes=np.zeros(3, int))
+
+
+class Places:
+    """Reads nothing, but remembers how often each pixel was replaced."""
+
+    classes = ("one", "other")
+
+    def __init__(self) -> None:
+        self.gone: list[npt.NDArray[np.float64]] = []
+
+    def logits(self, images: Images) -> npt.NDArray[np.float32]:
+        # Stripes of single pixels: blurred, each is grey.
+        self.gone.append(((images > 30) & (images < 225)).mean(axis=0))
+        return np.zeros((len(images), 2), np.float32)
+
+
+def test_random_areas_lie_anywhere_alike() -> None:
+    stripes = np.zeros((2000, 48, 48), np.uint8)
+    stripes[:, :, ::2] = 255
+    places = Places()
+
+    check = deletion_check(
+        places, stripes, np.zeros(stripes.shape, np.float32), fractions=(0.0, 0.1), seed=2
+    )
+
+    gone = places.gone[-1]
+    assert gone.mean() == pytest.approx(0.1, abs=0.001)
+    corners = np.mean(
+        [gone[y, x] for y in (np.s_[:6], np.s_[-6:]) for x in (np.s_[:6], np.s_[-6:])]
+    )
+    assert corners < 1.4 * gone[12:36, 12:36].mean()
+    assert (check.gap, check.wins, check.matters) == (0, 0.5, None)
+
+
+def test_a_gap_that_a_single_draw_makes_does_not_outvote_the_others(
+    quarter_model: DifferentiableModel, lit_faces: Images
+) -> None:
+    good = deletion_check(quarter_model, lit_faces[:1], quarter_maps(1), draws=20)
+
+    assert good.matters is True
+    assert replace(good, wins=0.05).matters is None
+    assert replace(good, gap=-good.gap).matters is None
+    assert replace(good, gap=-good.gap, wins=0.05).matters is False

@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from mien.errors import ModelError
 from mien.evaluation.calibration.calibrate import calibrate, write_calibration
 from mien.evaluation.explanation import explain_photo
 from mien.export import export
-from mien.expressions import UNCERTAIN
+from mien.metadata import ModelMetadata
 
 
 @pytest.fixture(scope="module")
@@ -69,19 +70,31 @@ def test_any_onnx_model_is_explained_by_occlusion(
         explain_photo(photo, model, methods=("occlusion",), expression="hapy")
 
 
-def test_of_an_uncertain_face_the_most_probable_expression_is_explained(
-    photo: Path, trained: Path, faces: ExpressionDataset, tmp_path: Path
-) -> None:
-    run = shutil.copytree(trained, tmp_path / "run")
-    write_calibration(calibrate(run, faces, uncertain_below=1), run)
-
-    for model in (run, export(run, tmp_path / "tiny.onnx").path):
-        (one,) = explain_photo(photo, model)
-        assert one.face.expression == UNCERTAIN
-        assert one.expression == one.face.probabilities.top
-
-
 def test_no_face_is_an_empty_result(tmp_path: Path) -> None:
     Image.new("RGB", (80, 60)).save(tmp_path / "nobody.png")
 
     assert explain_photo(tmp_path / "nobody.png") == ()
+
+
+def test_an_uncertain_face_is_explained_as_its_most_probable_expression(
+    photo: Path, tmp_path: Path, write_model: Callable[..., Path], model_facts: ModelMetadata
+) -> None:
+    facts = replace(model_facts, uncertain_below=1.0)
+    model = write_model(tmp_path / "shy.onnx", strings=facts.to_strings())
+
+    (one,) = explain_photo(photo, model, methods=("occlusion",), whole_image=True)
+
+    assert one.face.expression == "uncertain"
+    assert one.expression == one.face.probabilities.top
+
+
+def test_a_run_has_its_own_bound_and_not_that_of_the_model_that_finds_its_faces(
+    photo: Path, trained: Path, tmp_path: Path, faces: ExpressionDataset
+) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    (before,) = explain_photo(photo, run, methods=("occlusion",), whole_image=True)
+    write_calibration(calibrate(run, faces, uncertain_below=0.99), run)
+    (after,) = explain_photo(photo, run, methods=("occlusion",), whole_image=True)
+
+    assert before.face.uncertain_below == 0
+    assert after.face.uncertain_below == 0.99

@@ -154,3 +154,11 @@ def test_what_cannot_be_done_is_told(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         corrupt(np.zeros(shape, np.uint8), name, strength)
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_lower_resolution_moves_nothing(strength: int, images: npt.NDArray[np.uint8]) -> None:
+    damaged = corrupt(images, "low_resolution", strength)
+    mirrored = corrupt(images[:, ::-1, ::-1], "low_resolution", strength)[:, ::-1, ::-1]
+
+    assert np.abs(damaged.astype(int) - mirrored).max() <= 1

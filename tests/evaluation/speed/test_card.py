@@ -1,5 +1,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,3 +147,21 @@ def test_a_damaged_card_is_refused(
 def test_without_faces_there_is_nothing_to_time() -> None:
     with pytest.raises(ValueError, match="no faces"):
         measure_speed(CountingPredictor, np.empty((0, 48, 48), np.uint8))
+
+
+def test_times_are_kept_where_memory_cannot_be_measured(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+
+    card = measure_speed(
+        CountingPredictor,
+        np.zeros((1, 48, 48), np.uint8),
+        model=tmp_path / "broken.onnx",
+        threads=(1,),
+        batches=(1,),
+    )
+
+    assert len(card.speeds) == 1
+    assert card.memory is None
+    assert "memory is not measured" in caplog.text

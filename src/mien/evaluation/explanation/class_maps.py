@@ -9,7 +9,7 @@ import numpy.typing as npt
 from mien.data.dataset import ExpressionDataset
 from mien.errors import DataError
 from mien.evaluation.explanation.deletion import DeletionCheck, deletion_check
-from mien.evaluation.explanation.network import DifferentiableModel
+from mien.evaluation.explanation.network import DifferentiableModel, FaceReader
 from mien.evaluation.explanation.saliency import grad_cam
 
 #: Faces that the deletion check is made on.
@@ -50,13 +50,20 @@ class ClassMaps:
 
 
 def explain_split(
-    model: DifferentiableModel, part: ExpressionDataset, *, sample: int = SAMPLE, seed: int = 0
+    model: DifferentiableModel,
+    part: ExpressionDataset,
+    *,
+    reader: FaceReader | None = None,
+    sample: int = SAMPLE,
+    seed: int = 0,
 ) -> ClassMaps:
     """Average a network's Grad-CAM maps over each class of a split, and check that they matter.
 
     Args:
         model: The network.
         part: The split, prepared as the model was trained: the same classes in the same order.
+        reader: The same model as it is used, whose temperature its probabilities have; by default
+            the bare network.
         sample: Faces that the deletion check is made on, at most.
         seed: Draws them, and the check's random areas.
 
@@ -70,7 +77,8 @@ def explain_split(
         raise DataError(
             f"the model knows {', '.join(model.classes)}; the data {', '.join(part.classes)}"
         )
-    read = model.logits(part.images).argmax(axis=1)
+    reader = reader or model
+    read = reader.logits(part.images).argmax(axis=1)
     support = np.bincount(part.labels, minlength=len(part.classes))
     right = [np.flatnonzero((part.labels == i) & (read == i)) for i in range(len(part.classes))]
     drawn = np.random.default_rng(seed).permutation(len(part))[:sample]
@@ -84,7 +92,7 @@ def explain_split(
         counts=tuple(len(rows) for rows in right),
         support=tuple(support.tolist()),
         deletion=deletion_check(
-            model, part.images[drawn], maps[drawn], classes=read[drawn], seed=seed
+            reader, part.images[drawn], maps[drawn], classes=read[drawn], seed=seed
         ),
     )
 

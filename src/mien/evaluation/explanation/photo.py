@@ -51,7 +51,8 @@ class FaceExplanation:
 
     Attributes:
         face: Where it is and what it was read as.
-        expression: What is explained: what it was read as, or another expression asked for.
+        expression: What is explained: the most probable expression, even where the face is told as
+            uncertain, or another one asked for.
         crop_gray: ``(48, 48)`` uint8, what the model saw.
         maps: One for each method.
     """
@@ -92,7 +93,7 @@ def explain_photo(
         model: A run's folder, a checkpoint, a classical baseline or an ONNX file; by default the
             model in the package. Grad-CAM needs a network, occlusion takes any.
         methods: One map of each face by each.
-        expression: What to explain; by default what each face is read as.
+        expression: What to explain; by default each face's most probable expression.
         whole_image: The picture is a face crop already.
         seed: Draws the deletion checks' random areas.
 
@@ -114,7 +115,7 @@ def explain_photo(
     faces, crops = _find(photo, file, reader, whole_image=whole_image)
     explained = []
     for face, crop in zip(faces, crops, strict=True):
-        name = expression or face.probabilities.top  # an uncertain face's, too
+        name = expression or face.probabilities.top
         target = np.array([reader.classes.index(name)])
         maps = []
         for method in methods:

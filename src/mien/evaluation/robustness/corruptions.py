@@ -172,8 +172,11 @@ def _crop(face: _Faces, *, angle: float = 0.0, shift: tuple[float, float] = (0.0
 
 
 def _lower_resolution(images: _Faces, side: float, _: _Generators) -> _Faces:
-    identity = Image.fromarray(np.eye(FACE_SIZE, dtype=np.float32))
-    small = identity.resize((FACE_SIZE, int(side)), Image.Resampling.BOX)
+    # Each small pixel averages its exact area. Pillow's box filter takes whole pixels or none: to
+    # 32 pixels it would take two, one, two, one, and move the face by a quarter of a pixel.
+    edges = np.linspace(0, FACE_SIZE, int(side) + 1)[:, None]
+    covered = (edges - np.arange(FACE_SIZE)).clip(0, 1)
+    small = Image.fromarray((np.diff(covered, axis=0) * side / FACE_SIZE).astype(np.float32))
     # Scaling is linear, so the scaled identity is the matrix that scales any face.
     return _resample(images, np.asarray(small.resize((FACE_SIZE,) * 2, Image.Resampling.BICUBIC)))
 

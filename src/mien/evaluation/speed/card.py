@@ -4,6 +4,7 @@ Times, and the roofline they are held against, come from the same machine in the
 :mod:`mien.evaluation.speed.roofline` and :mod:`mien.evaluation.speed.memory`.
 """
 
+import logging
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from mien.errors import ModelError
 from mien.evaluation.json_values import read_count, read_number, read_text
 from mien.evaluation.predictor import Predictor
 from mien.evaluation.speed.latency import BATCH, time_calls
@@ -20,6 +22,8 @@ from mien.evaluation.speed.memory import PeakMemory, measure_memory
 from mien.evaluation.speed.roofline import Roofline, measure_roofline
 from mien.machine import processor_name, usable_cores
 from mien.preprocess import FACE_SIZE
+
+logger = logging.getLogger(__name__)
 
 #: Enough repeats for the slowest twentieth to be one of some.
 _MOST_REPEATS: Final = 100
@@ -209,14 +213,13 @@ def measure_speed(
         open_with_threads: Opens the model to compute with so many threads, e.g.
             ``lambda threads: open_predictor(model, threads=threads)``.
         images: ``(N, 48, 48)`` uint8 faces to time it on, repeated where there are too few.
-        model: Where the model is, for the memory that a process with it takes; None not to
-            measure that.
+        model: Where the model is, for the memory that a process with it takes, which is left out
+            where such a process fails; None not to measure that.
         threads: Numbers of threads; those beyond the machine's cores are left out, but one thread
             is always timed where nothing else is left.
         batches: Faces read at once.
 
     Raises:
-        ModelError: A process with the model failed.
         ValueError: There are no faces.
     """
     if not len(images):
@@ -236,8 +239,17 @@ def measure_speed(
         parameters=predictor.parameters,
         multiply_adds=predictor.multiply_adds,
         file_bytes=predictor.file_bytes,
-        memory=None if model is None else measure_memory(model),
+        memory=None if model is None else _memory(model),
     )
+
+
+def _memory(model: str | Path) -> PeakMemory | None:
+    """Return a model's memory; None where it cannot be measured, which leaves the times."""
+    try:
+        return measure_memory(model)
+    except ModelError as error:
+        logger.warning("memory is not measured: %s", error)
+        return None
 
 
 def describe_machine() -> Machine:

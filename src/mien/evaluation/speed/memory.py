@@ -1,5 +1,6 @@
 """Memory: the most that a fresh process holds that opens a model and reads faces with it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+import mien
 from mien.errors import ModelError
 from mien.evaluation.json_values import read_number
 from mien.machine import peak_memory_mb
@@ -103,8 +105,23 @@ def hold(file: str, *, threads: int, opened: bool) -> float:
 
 
 def _peak_of_child(file: Path, *, threads: int, opened: bool) -> float:
-    command = [sys.executable, "-c", _CHILD, str(file), str(threads), "y" if opened else "n"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Unlike this process, one given code looks for modules where it stands first: -P lets it not
+    # take a person's random.py for Python's own. The package is named for where it was found there.
+    options = ["-P", "-c", _CHILD]
+    places = [str(Path(mien.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    try:
+        done = subprocess.run(
+            [sys.executable, *options, str(file), str(threads), "y" if opened else "n"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))},
+            check=False,
+        )
+    except OSError as error:
+        raise ModelError(
+            f"{file}: no process could be started to measure memory: {error}"
+        ) from error
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["it was stopped"])[-1]
         raise ModelError(f"{file}: a process that reads 64 faces with it failed: {reason}")
