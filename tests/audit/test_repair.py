@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mien.audit import Audit, audit, repair
+from mien.audit import Audit, NearDuplicates, audit, repair
 from mien.data import ExpressionDataset
+from mien.data.duplicates import count_copies
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,57 @@ def test_a_split_changes_only_when_it_is_named(flawed: ExpressionDataset) -> Non
     both = {change.index for change in repair(found, splits=["Training", "PublicTest"])}
     assert {5, 80} <= both
     assert 90 not in both
+
+
+def with_near(found: Audit, *pairs: tuple[int, int]) -> Audit:
+    """Return an audit with just these near copies, all of one group."""
+    group_of = np.arange(len(found))
+    group_of[np.unique(pairs)] = np.min(pairs)
+    near = NearDuplicates(
+        pairs=np.array(pairs),
+        correlations=np.full(len(pairs), 0.95, np.float32),
+        mirrored=np.zeros(len(pairs), np.bool_),
+        group_of=group_of,
+        duplicates=count_copies(group_of, found.labels, found.split_codes),
+    )
+    return replace(found, near=near)
+
+
+@pytest.mark.parametrize("pairs", [((10, 82), (82, 92)), ((82, 92), (10, 82))])
+def test_a_face_is_not_left_out_for_one_that_is_left_out(
+    exact_only: Audit, pairs: tuple[tuple[int, int], ...]
+) -> None:
+    found = with_near(exact_only, *pairs)
+    changes = {change.index: change for change in repair(found, splits=["Training", "PublicTest"])}
+    assert changes[82].of == 92
+    assert 10 not in changes
+    assert {change.index for change in repair(found)} & {10, 82, 92} == {10}
+
+
+@pytest.mark.parametrize("same_label", [True, False])
+def test_a_copy_of_copies_leaks_only_where_one_of_them_is_kept(
+    flawed: ExpressionDataset, *, same_label: bool
+) -> None:
+    images, labels = flawed.images.copy(), flawed.labels.copy()
+    images[[82, 83]] = images[10]
+    labels[82] = labels[10]
+    labels[83] = labels[10] if same_label else (labels[10] + 1) % 7
+    found = audit(replace(flawed, images=images, labels=labels), near=False, non_faces=False)
+    changes = {change.index: change for change in repair(found, splits=["PublicTest", "Training"])}
+    if same_label:
+        assert (changes[10].action, changes[10].of) == ("drop", 82)
+        assert 82 not in changes
+    else:
+        assert {82, 83} <= set(changes)
+        assert 10 not in changes
+
+
+def test_a_copy_of_a_merged_face_leaks_to_the_one_that_is_kept(exact_only: Audit) -> None:
+    same = np.full_like(exact_only.labels, 3)
+    found = with_near(replace(exact_only, labels=same), (82, 83), (10, 83))
+    changes = {change.index: change for change in repair(found, splits=["Training", "PublicTest"])}
+    assert (changes[83].action, changes[83].of) == ("merge", 82)
+    assert (changes[10].action, changes[10].of) == ("drop", 82)
 
 
 def test_relabelling_counts_in_a_merge(exact_only: Audit) -> None:

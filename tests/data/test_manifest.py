@@ -161,6 +161,13 @@ def test_a_missing_or_changed_source_is_one_line(csv_file: Path, write: Write) -
     assert "\n" not in str(raised.value)
 
 
+def test_a_source_that_no_file_system_takes_is_one_line(csv_file: Path, write: Write) -> None:
+    path = write(csv_file)
+    path.write_text(path.read_text().replace("data/fer2013.csv", "a" * 300))
+    with pytest.raises(DataError, match=r"cleaned\.json: its source .* cannot be read: "):
+        load_dataset(path)
+
+
 def test_names_that_are_no_text_survive(tmp_path: Path) -> None:
     change = Change(index=0, name="a/\udcff.png", action="drop", label="a", reason="\u2028")
     npz = tmp_path / "\udcff.npz"

@@ -63,7 +63,8 @@ def test_damaged_facts_are_told(
         {"probabilities": np.zeros((280, 7), np.float32)},
         {"probabilities": np.zeros((280, 7)), "fold_of": np.zeros(280, np.int64)},
         {"probabilities": np.full((280, 7), np.nan, "f4"), "fold_of": np.zeros(280, np.int64)},
-        {"probabilities": np.zeros((280, 7), np.float32), "fold_of": np.full(280, 3)},
+        {"probabilities": np.full((280, 7), 1 / 7, "f4"), "fold_of": np.full(280, 3)},
+        {"probabilities": np.zeros((280, 7), np.float32), "fold_of": np.zeros(280, np.int64)},
         {"probabilities": np.zeros((280, 7), np.float32), "fold_of": np.zeros(281, np.int64)},
     ],
 )

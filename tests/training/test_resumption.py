@@ -36,9 +36,10 @@ def test_a_training_of_something_else_is_told(
         finish_run(knn(4), faces, tmp_path)
     with pytest.raises(CheckpointError, match="another data"):
         finish_run(knn(3), faces.take(range(250)), tmp_path)
-    (tmp_path / "run.json").write_text("{")
-    with pytest.raises(CheckpointError, match="not the summary that mien wrote"):
-        finish_run(knn(3), faces, tmp_path)
+    for damaged in ("{", "[]", "{}"):
+        (tmp_path / "run.json").write_text(damaged)
+        with pytest.raises(CheckpointError, match="not the summary that mien wrote"):
+            finish_run(knn(3), faces, tmp_path)
 
 
 def test_ctrl_c_stops_the_larger_work_too(faces: ExpressionDataset, tmp_path: Path) -> None:

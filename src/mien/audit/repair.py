@@ -26,9 +26,9 @@ def repair(
 ) -> tuple[Change, ...]:
     """Return the changes that put a data set right, in the order of its images.
 
-    Left out are images of one colour, images without a face, and copies of a face in a later
-    split (PrivateTest is the last). Copies within a split become one, with the label that most
-    of them have; where no label has most, all go.
+    Left out are images of one colour, images without a face, and copies of a face that a later
+    split keeps (PrivateTest is the last). Copies within a split become one, with the label that
+    most of them have; where no label has most, all go.
 
     Args:
         audit: What is wrong; near copies and non-faces count where they were looked for.
@@ -41,17 +41,18 @@ def repair(
     for name in splits:
         if name not in SPLITS:
             raise ValueError(f"unknown split {name!r}: expected one of {', '.join(SPLITS)}")
-    codes = [SPLITS.index(split) for split in splits]
-    repairs = _Repairs(audit, np.isin(audit.split_codes, codes))
+    codes = {SPLITS.index(split) for split in splits}
+    repairs = _Repairs(audit, np.isin(audit.split_codes, list(codes)))
     repairs.relabel(relabel)
     for index, reason in _empty(audit):
         repairs.remove(index, "drop", reason)
-    for index, other, alike in _leaks(audit):
-        if other not in repairs.removed:
-            reason = f"{alike} copy of a {audit.split_of(other)} face"
-            repairs.remove(index, "drop", reason, of=other)
-    for group in audit.copies.members():
-        for code in codes:
+    leaks, groups = list(_leaks(audit)), audit.copies.members()
+    # The last split first: a face is not left out for one that is itself left out.
+    for code in sorted(codes, reverse=True):
+        for index, others, alike in leaks:
+            if audit.split_codes[index] == code:
+                repairs.drop_leak(index, others, alike)
+        for group in groups:
             repairs.merge(group[audit.split_codes[group] == code])
     return repairs.changes()
 
@@ -76,6 +77,24 @@ class _Repairs:
         if self.may_change[index] and index not in self.removed:
             label = self.audit.class_of(index)
             self.removed[index] = self._change(index, action, label, reason, of)
+
+    def drop_leak(self, index: int, others: Sequence[int], alike: str) -> None:
+        """Leave an image out where one of its copies is kept in a later split."""
+        if index in self.removed:
+            return
+        codes = self.audit.split_codes
+        for copy in others:
+            if codes[copy] > codes[index] and (other := self._kept_for(copy)) is not None:
+                reason = f"{alike} copy of a {self.audit.split_of(other)} face"
+                self.remove(index, "drop", reason, of=other)
+                return
+
+    def _kept_for(self, index: int) -> int | None:
+        """Return the image itself, or the one it became; None where it is left out."""
+        change = self.removed.get(index)
+        if change is None:
+            return index
+        return change.of if change.action == "merge" else None
 
     def merge(self, group: Indices) -> None:
         """Make one of copies within a split."""
@@ -125,19 +144,23 @@ def _empty(audit: Audit) -> Iterator[tuple[int, str]]:
             yield index, f"no face: far from face space, face score {score:.3f}"
 
 
-def _leaks(audit: Audit) -> Iterator[tuple[int, int, str]]:
-    """Yield images with a copy in a later split, that copy, and whether it is exact or near."""
-    groups = audit.exact.members()
-    members = {int(group[0]): group.tolist() for group in groups}
+def _leaks(audit: Audit) -> Iterator[tuple[int, list[int], str]]:
+    """Yield images with a copy in a later split, all its copies, and whether exact or near ones.
+
+    The copies of the last split come first.
+    """
     codes = audit.split_codes
+
+    def latest_first(group: Indices) -> list[int]:
+        return sorted(group.tolist(), key=lambda index: -int(codes[index]))
+
+    members = {int(group[0]): latest_first(group) for group in audit.exact.members()}
     for group in members.values():
-        latest = max(group, key=lambda index: int(codes[index]))
-        yield from ((each, latest, "exact") for each in group if codes[each] < codes[latest])
+        yield from ((each, group, "exact") for each in group if codes[each] < codes[group[0]])
     if audit.near is None:
         return
     for pair in audit.near.pairs.tolist():
         # Of exact copies a pair names the first, which stands for all.
         first, second = (members.get(index, [index]) for index in pair)
         for these, others in ((first, second), (second, first)):
-            latest = max(others, key=lambda index: int(codes[index]))
-            yield from ((each, latest, "near") for each in these if codes[each] < codes[latest])
+            yield from ((each, others, "near") for each in these if codes[each] < codes[others[0]])

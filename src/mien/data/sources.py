@@ -186,7 +186,13 @@ def _source_of(manifest: Manifest, path: Path, *, cache: bool) -> Source:
     Raises:
         DataError: It is missing, or is not what it was.
     """
-    if not manifest.source.exists():
+    try:
+        is_there = manifest.source.exists()
+    except OSError as error:
+        raise DataError(
+            f"{path}: its source {manifest.source} cannot be read: {error.strerror or error}"
+        ) from error
+    if not is_there:
         raise DataError(
             f"{path}: its source {manifest.source} is missing: put it back there, or make the "
             "manifest again with 'mien data audit --fix'"

@@ -141,7 +141,7 @@ def faces_sha256(dataset: ExpressionDataset) -> str:
     """
     digest = hashlib.sha256("\0".join(dataset.classes).encode("utf-8", "surrogateescape"))
     for array in (dataset.images, dataset.labels, dataset.split_codes):
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return digest.hexdigest()
 
 
@@ -191,6 +191,8 @@ def _check_arrays(found: CrossValidation, *, folds: int) -> None:
         )
     if not np.all((probabilities >= 0) & (probabilities <= 1.001)):
         raise ValueError("probabilities that are not from 0 to 1")
+    if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
+        raise ValueError("probabilities of a face that do not sum to 1")
     if fold_of.dtype != np.int64 or fold_of.ndim != 1 or not {*fold_of} <= {NO_FOLD, *range(folds)}:
         raise ValueError(f"folds that are not whole numbers from {NO_FOLD} to {folds - 1}")
     if not len(found.accuracies) == len(found.counts) == len(found.minutes) == folds:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, MienError
@@ -15,6 +15,9 @@ from mien.training.recipe import Recipe
 from mien.training.recipe_file import load_recipe
 from mien.training.run import train
 from mien.training.splits import describe_data, learning_splits
+
+#: What the larger works read of a summary.
+_READ: Final = frozenset({"best_accuracy", "minutes"})
 
 
 def finish_run(
@@ -73,4 +76,6 @@ def _summary(folder: Path) -> dict[str, Any]:
         summary: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not the summary that mien wrote: {error}") from error
+    if not isinstance(summary, dict) or not summary.keys() >= _READ:
+        raise CheckpointError(f"{path}: not the summary that mien wrote: train into a new folder")
     return summary
