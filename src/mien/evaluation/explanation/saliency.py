@@ -144,7 +144,7 @@ def _last_maps(model: DifferentiableModel, images: npt.NDArray[np.uint8]) -> nn.
 
     It is found by looking at what each module gives for one face. Earlier maps are finer and less
     to the point: blurring up to a whole face by mien-s's maps of 6×6 left 0.34 of probability on
-    average, by its last ones of 3×3 0.29, by random areas 0.42 (150 faces of PublicTest).
+    average, by its last ones of 3×3 0.29, by random areas 0.39 (150 faces of PublicTest).
 
     Raises:
         ModelError: What the network ends in is not laid out as the face is.
