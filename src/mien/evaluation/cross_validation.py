@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 import mien
-from mien.analysis.classifier import DEFAULT_MODEL, ExpressionClassifier, softmax
+from mien.analysis.classifier import DEFAULT_MODEL, softmax
 from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.protocol import seen_breach
 from mien.data.selection import regroup_classes
 from mien.errors import CheckpointError, DataError, RecipeError
 from mien.evaluation.out_of_sample import (
@@ -62,12 +63,12 @@ def cross_validate(
     share, balancing) is read all the same.
 
     Each run chooses its epoch on the recipe's validation split, never on the fold that it is
-    measured on. Where the data has no such split, a share of the learning folds is held out for
-    it: ``data.hold_out`` of the recipe, or else a tenth.
+    measured on nor on copies of it. Where the data has no such split, a share of the learning
+    folds is held out for it: ``data.hold_out`` of the recipe, or else a tenth.
 
     Args:
         recipe: What to train and how. Weights that it starts from must not have learned from
-            these faces either; of the embedded model and FER2013 that is checked.
+            these faces either; of a model of mien that is checked, by the faces that it names.
         dataset: Holds the recipe's training split. Faces of its other splits are read as well.
         folder: Where the runs and the result go; made if it is not there.
         folds: At least 2.
@@ -81,16 +82,17 @@ def cross_validate(
             another recipe, other data or another number of folds.
         DataError: The folds cannot be made from the data.
         KeyboardInterrupt: Ctrl-C; the same call goes on.
-        RecipeError: The recipe starts from a model that learned from these faces.
+        RecipeError: The recipe learns from or chooses on the test split, or starts from a model
+            that learned from these faces.
         ValueError: There are fewer than two folds, or there is no such device.
     """
     from mien.training.resumption import has_begun  # noqa: PLC0415 - brings torch
+    from mien.training.search_space import refuse_test_split  # noqa: PLC0415
 
     folder = Path(folder)
+    refuse_test_split(recipe)
     if folds < 2:
         raise ValueError(f"folds: expected 2 or more, got {folds}")
-    if recipe.initial == DEFAULT_MODEL.stem:
-        _refuse_learned(dataset)
     if recipe.data.classes:
         dataset = regroup_classes(dataset, recipe.data.classes)
     fold_of = assign_folds(dataset, folds, split=recipe.data.train, seed=recipe.seed)
@@ -100,10 +102,14 @@ def cross_validate(
         "faces_sha256": faces_sha256(dataset),
         "version": mien.__version__,
     }
-    if (folder / FACTS).is_file() and has_begun(_run_folder(folder, 0)):
-        if _is_over(folder, plan, resume=resume):
-            return read_cross_validation(folder)
-    else:
+    # What is finished may have lost its runs, which are large; it is still not written over.
+    is_begun = (folder / ARRAYS).is_file() or has_begun(_run_folder(folder, 0))
+    is_begun = is_begun and (folder / FACTS).is_file()
+    if is_begun and _is_over(folder, plan, resume=resume):
+        return read_cross_validation(folder)
+    if recipe.initial:
+        _refuse_learned(recipe.initial, dataset.split(recipe.data.train), recipe.data.train)
+    if not is_begun:
         write_facts(folder, plan)
     runs = _train_folds(recipe, dataset, folder, fold_of, device=device, watch=watch)
     found = _read_left_out(plan["recipe"], dataset, fold_of, runs, split=recipe.data.train)
@@ -156,14 +162,14 @@ def _train_folds(
     from mien.training.resumption import finish_run  # noqa: PLC0415 - brings torch
 
     recipe = _fold_recipe(recipe, dataset)
-    is_parted = dataset.split_codes == SPLITS.index(recipe.data.train)
-    is_chosen_on = dataset.split_codes == SPLITS.index(recipe.data.validation)
+    used = [SPLITS.index(split) for split in (recipe.data.train, recipe.data.validation)]
+    is_used = np.isin(dataset.split_codes, used)
     runs = {}
     for fold in range(int(fold_of.max()) + 1):
         run = _run_folder(folder, fold)
-        learned = np.flatnonzero((is_parted & (fold_of != fold)) | is_chosen_on)
+        others = dataset.take(np.flatnonzero(is_used & (fold_of != fold)))
         told = None if watch is None else _named(watch, run.name)
-        summary = finish_run(recipe, dataset.take(learned), run, device=device, watch=told)
+        summary = finish_run(recipe, others, run, device=device, watch=told)
         runs[run] = float(summary["minutes"])
     return runs
 
@@ -207,14 +213,14 @@ def _run_folder(folder: Path, fold: int) -> Path:
     return folder / f"fold-{fold + 1}"
 
 
-def _refuse_learned(dataset: ExpressionDataset) -> None:
-    """Raise where the embedded model learned from these faces, going by the classes' counts."""
-    learned = ExpressionClassifier(DEFAULT_MODEL).metadata.data
-    split = learned["train"]
-    if dataset.split(split).counts() == learned["counts"][split]:
+def _refuse_learned(initial: str, faces: ExpressionDataset, split: str) -> None:
+    """Raise where the model to start from names a split's faces among those it learned from."""
+    embedded = initial == DEFAULT_MODEL.stem
+    seen = open_predictor(DEFAULT_MODEL if embedded else Path(initial).expanduser()).seen
+    if seen is not None and seen_breach(seen.contains(faces.images), split):
         raise RecipeError(
-            f"initial: {DEFAULT_MODEL.stem} learned from these faces, so it cannot read them out "
-            f"of sample: start from random weights with --set initial="
+            f"initial: {initial} learned from these faces, so it cannot read them out of sample: "
+            f"start from random weights with --set initial="
         )
 
 
