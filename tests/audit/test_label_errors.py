@@ -135,7 +135,7 @@ def test_the_findings_are_plain_values(errors: LabelErrors, noisy: Noisy) -> Non
     assert facts["doubtful"] == len(facts["labels"]) == errors.doubtful
     worst = facts["labels"][0]
     index = int(errors.ranking[0])
-    assert worst["name"] == noisy.dataset.names[index]
+    assert (worst["index"], worst["name"]) == (index, noisy.dataset.names[index])
     assert worst["label"] == noisy.dataset.classes[noisy.dataset.labels[index]]
     assert worst["suggested"] != worst["label"]
     assert worst["quality"] < worst["probability"]

@@ -9,6 +9,7 @@ import pytest
 from mien.cli import main
 from mien.data import load_dataset, save_dataset
 from mien.data.synthetic import synthetic_faces
+from mien.errors import DataError
 
 Run = Callable[..., int]
 
@@ -57,6 +58,24 @@ def test_a_page_facts_and_a_data_set_of_changes(
     assert "PublicTest faces also in Training 1" in rows
     written = [line for line in captured.err.splitlines() if line.startswith("written: ")]
     assert written == [f"written: {path}" for path in (page, facts, fix)]
+
+
+def test_what_changes_meanwhile_does_not_pass_for_what_was_audited(
+    run: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mien.report.audit
+
+    write_page = mien.report.audit.write_audit_page
+
+    def write_late(*arguments: Any, **options: Any) -> None:
+        save_dataset(synthetic_faces(70, seed=9), source)
+        write_page(*arguments, **options)
+
+    monkeypatch.setattr(mien.report.audit, "write_audit_page", write_late)
+    options = ("--output", tmp_path / "a.html", "--fix", tmp_path / "fix.json")
+    assert run(source, *options, "--no-near", "--no-non-faces") == 0
+    with pytest.raises(DataError, match="has changed since"):
+        load_dataset(tmp_path / "fix.json")
 
 
 def test_the_variable_names_the_data(

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.analysis.classifier import DEFAULT_MODEL, ExpressionClassifier, softmax
+from mien.analysis.classifier import softmax
 from mien.data.balance import balance
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, DataError, RecipeError
 from mien.evaluation.cross_validation import assign_folds, cross_validate
-from mien.evaluation.out_of_sample import NO_FOLD, read_cross_validation
+from mien.evaluation.out_of_sample import ARRAYS, NO_FOLD, read_cross_validation
 from mien.evaluation.predictor import open_predictor
 from mien.training import Progress, Recipe
 from mien.training.recipe_file import recipe_from_dict
@@ -188,6 +188,72 @@ def test_what_cannot_be_folded_is_told(
     cross_validate(quick(), faces, tmp_path, folds=2)  # what trained nothing is in nobody's way
 
 
+def test_no_epoch_is_chosen_on_copies_of_the_fold_that_is_read(
+    faces: ExpressionDataset, quick: Make, tmp_path: Path
+) -> None:
+    images = faces.images.copy()
+    public = np.flatnonzero(faces.split_codes == 1)
+    images[public[:3]] = images[:3]
+    copied = replace(faces, images=images)
+
+    found = cross_validate(quick(), copied, tmp_path, folds=3)
+
+    assert set(found.fold_of[public[:3]]) <= {0, 1, 2}
+    for fold in range(3):
+        data = json.loads((tmp_path / f"fold-{fold + 1}/run.json").read_text())["data"]
+        elsewhere = copied.take(public[found.fold_of[public] != fold])
+        assert data["counts"]["PublicTest"] == elsewhere.counts()
+
+
+def test_what_is_finished_is_not_written_over_without_its_runs(
+    validated: Path, faces: ExpressionDataset, quick: Make, tmp_path: Path
+) -> None:
+    where = shutil.copytree(validated, tmp_path / "copy")
+    shutil.rmtree(where / "fold-1")
+    trained = list[str]()
+
+    def watch(name: str, _: Progress) -> None:
+        trained.append(name)
+
+    with pytest.raises(CheckpointError, match="another recipe"):
+        cross_validate(quick(seed=1), faces, where, folds=3, watch=watch)
+    with pytest.raises(CheckpointError, match="already holds a cross-validation"):
+        cross_validate(quick(), faces, where, folds=3, resume=False)
+    found = cross_validate(quick(), faces, where, folds=3, watch=watch)
+
+    assert not trained
+    assert found.to_dict() == read_cross_validation(validated).to_dict()
+    assert (where / ARRAYS).read_bytes() == (validated / ARRAYS).read_bytes()
+
+
+def test_the_test_split_is_left_alone(
+    faces: ExpressionDataset, quick: Make, tmp_path: Path
+) -> None:
+    for data in ({"train": "PrivateTest"}, {"validation": "PrivateTest"}):
+        with pytest.raises(RecipeError, match=r"PrivateTest is the test split[^-]*$"):
+            cross_validate(quick(data=data), faces, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_to_start_from_does_not_read_the_faces_it_learned_from(
+    trained: Path, faces: ExpressionDataset, make_recipe: Make, tmp_path: Path
+) -> None:
+    """Nor when they are fewer than those, as after an audit."""
+    some = faces.take(np.flatnonzero(np.arange(len(faces)) % 3 > 0))
+
+    with pytest.raises(RecipeError, match="learned from these faces, so it cannot read them out"):
+        cross_validate(make_recipe(initial=str(trained)), some, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_embedded_model_may_start_on_faces_that_it_never_saw(
+    faces: ExpressionDataset, make_recipe: Make, tmp_path: Path
+) -> None:
+    """It is of another kind than the recipe, which is told only where training begins."""
+    with pytest.raises(RecipeError, match=r"^(?!.*learned from)"):
+        cross_validate(make_recipe(initial="mien-s", data={"scaling": "unit"}), faces, tmp_path)
+
+
 def test_the_embedded_model_does_not_read_the_faces_it_learned_from(
     make_recipe: Make, tmp_path: Path
 ) -> None:
@@ -202,11 +268,3 @@ def test_the_embedded_model_does_not_read_the_faces_it_learned_from(
 
     with pytest.raises(RecipeError, match="mien-s learned from these faces"):
         cross_validate(make_recipe(initial="mien-s"), like_fer2013, tmp_path)
-
-
-def test_nor_does_any_other_model_that_learned_from_them(
-    trained: Path, faces: ExpressionDataset, make_recipe: Make, tmp_path: Path
-) -> None:
-    with pytest.raises(RecipeError, match="tiny learned from these faces"):
-        cross_validate(make_recipe(initial=str(trained)), faces, tmp_path / "folds")
-    assert not (tmp_path / "folds").exists()

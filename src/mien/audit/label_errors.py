@@ -144,7 +144,7 @@ class LabelErrors:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the findings as plain JSON types, doubtful faces by name, the worst first."""
+        """Return the findings as plain JSON types, doubtful faces, the worst first."""
         ranked = self.ranking[self.is_issue[self.ranking]]
         return {
             "source": self.source,
@@ -158,6 +158,7 @@ class LabelErrors:
             "agreement": None if self.agreement is None else self.agreement.to_dict(),
             "labels": [
                 {
+                    "index": int(index),
                     "name": str(self.names[index]),
                     "label": self.classes[self.labels[index]],
                     "suggested": self.classes[self.suggested[index]],

@@ -84,10 +84,14 @@ def audit(
         from mien.audit import audit as find_facts  # noqa: PLC0415
         from mien.audit import rate_labels  # noqa: PLC0415
         from mien.cache import atomic_write  # noqa: PLC0415
+        from mien.data.manifest import write_manifest  # noqa: PLC0415
+        from mien.data.sources import identify_source  # noqa: PLC0415
         from mien.report.audit import write_audit_page  # noqa: PLC0415
 
         with plain_console(stderr=True).status("reading") as status:
             dataset = open_dataset(source, votes=votes, own_classes=own_classes)
+            # Before the audit: what changes while it runs must not pass for what was audited.
+            unchanged = identify_source(path, own_classes=own_classes) if fix else None
             facts = find_facts(dataset, near=near, non_faces=non_faces, watch=status.update)
             if cross_validation is not None:
                 status.update("label errors")
@@ -101,8 +105,9 @@ def audit(
         with atomic_write(json_file) as temporary:
             temporary.write_text(json.dumps(facts.to_dict(), indent=1) + "\n", "utf-8")
         announce(json_file)
-    if fix is not None:
-        _write_fix(fix, path, changes, own_classes=own_classes)
+    if fix is not None and unchanged is not None:
+        write_manifest(fix, replace(unchanged, changes=changes))
+        announce(fix)
 
 
 def _changes(facts: "Audit", splits: Sequence[str], relabel: float | None) -> "tuple[Change, ...]":
@@ -122,15 +127,6 @@ def _parse_splits(text: str) -> tuple[str, ...]:
         if name not in SPLITS:
             raise typer.BadParameter(unknown_name("split", name, SPLITS), param_hint="--splits")
     return names
-
-
-def _write_fix(fix: Path, source: Path, changes: Sequence["Change"], *, own_classes: bool) -> None:
-    from mien.data.manifest import write_manifest  # noqa: PLC0415
-    from mien.data.sources import identify_source  # noqa: PLC0415
-
-    unchanged = identify_source(source, own_classes=own_classes)
-    write_manifest(fix, replace(unchanged, changes=tuple(changes)))
-    announce(fix)
 
 
 def _print_summary(facts: "Audit", changes: Sequence["Change"], *, title: str) -> None:

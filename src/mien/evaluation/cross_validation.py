@@ -63,8 +63,8 @@ def cross_validate(
     share, balancing) is read all the same.
 
     Each run chooses its epoch on the recipe's validation split, never on the fold that it is
-    measured on. Where the data has no such split, a share of the learning folds is held out for
-    it: ``data.hold_out`` of the recipe, or else a tenth.
+    measured on nor on copies of it. Where the data has no such split, a share of the learning
+    folds is held out for it: ``data.hold_out`` of the recipe, or else a tenth.
 
     Args:
         recipe: What to train and how. Weights that it starts from must not have learned from
@@ -82,12 +82,15 @@ def cross_validate(
             another recipe, other data or another number of folds.
         DataError: The folds cannot be made from the data.
         KeyboardInterrupt: Ctrl-C; the same call goes on.
-        RecipeError: The recipe starts from a model that learned from these faces.
+        RecipeError: The recipe learns from or chooses on the test split, or starts from a model
+            that learned from these faces.
         ValueError: There are fewer than two folds, or there is no such device.
     """
     from mien.training.resumption import has_begun  # noqa: PLC0415 - brings torch
+    from mien.training.search_space import refuse_test_split  # noqa: PLC0415
 
     folder = Path(folder)
+    refuse_test_split(recipe)
     if folds < 2:
         raise ValueError(f"folds: expected 2 or more, got {folds}")
     if recipe.initial and not (folder / FACTS).is_file():  # what has begun was let begin
@@ -101,10 +104,12 @@ def cross_validate(
         "faces_sha256": faces_sha256(dataset),
         "version": mien.__version__,
     }
-    if (folder / FACTS).is_file() and has_begun(_run_folder(folder, 0)):
-        if _is_over(folder, plan, resume=resume):
-            return read_cross_validation(folder)
-    else:
+    # What is finished may have lost its runs, which are large; it is still not written over.
+    is_begun = (folder / ARRAYS).is_file() or has_begun(_run_folder(folder, 0))
+    is_begun = is_begun and (folder / FACTS).is_file()
+    if is_begun and _is_over(folder, plan, resume=resume):
+        return read_cross_validation(folder)
+    if not is_begun:
         write_facts(folder, plan)
     runs = _train_folds(recipe, dataset, folder, fold_of, device=device, watch=watch)
     found = _read_left_out(plan["recipe"], dataset, fold_of, runs, split=recipe.data.train)
@@ -157,14 +162,14 @@ def _train_folds(
     from mien.training.resumption import finish_run  # noqa: PLC0415 - brings torch
 
     recipe = _fold_recipe(recipe, dataset)
-    is_parted = dataset.split_codes == SPLITS.index(recipe.data.train)
-    is_chosen_on = dataset.split_codes == SPLITS.index(recipe.data.validation)
+    used = [SPLITS.index(split) for split in (recipe.data.train, recipe.data.validation)]
+    is_used = np.isin(dataset.split_codes, used)
     runs = {}
     for fold in range(int(fold_of.max()) + 1):
         run = _run_folder(folder, fold)
-        learned = np.flatnonzero((is_parted & (fold_of != fold)) | is_chosen_on)
+        others = dataset.take(np.flatnonzero(is_used & (fold_of != fold)))
         told = None if watch is None else _named(watch, run.name)
-        summary = finish_run(recipe, dataset.take(learned), run, device=device, watch=told)
+        summary = finish_run(recipe, others, run, device=device, watch=told)
         runs[run] = float(summary["minutes"])
     return runs
 
