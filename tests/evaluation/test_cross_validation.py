@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.analysis.classifier import softmax
+from mien.analysis.classifier import DEFAULT_MODEL, ExpressionClassifier, softmax
 from mien.data.balance import balance
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, DataError, RecipeError

@@ -11,9 +11,10 @@ from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.errors import ProtocolError
 from mien.evaluation import evaluate, read_evaluation
 from mien.evaluation.calibration.calibrate import calibrate, write_calibration
-from mien.evaluation.predictor import open_predictor
+from mien.evaluation.predictor import CheckpointPredictor
 from mien.evaluation.protocol import Unseen, was_chosen_on
 from mien.export import export
+from mien.metadata import BEST
 from mien.training import Recipe, train
 
 
@@ -110,12 +111,12 @@ def test_being_calibrated_on_these_faces_is_told(
 def test_the_same_faces_with_votes_are_still_those_that_it_was_chosen_on(
     trained: Path, faces: ExpressionDataset
 ) -> None:
-    part, predictor = faces.split("PublicTest"), open_predictor(trained)
+    part, predictor = faces.split("PublicTest"), CheckpointPredictor(trained / BEST)
     uneven = replace(part.take(range(len(part) - 3)), fingerprint="with votes")
     even = replace(part, fingerprint="somebody else's")
     for same, told in ((uneven, True), (even, False)):
         chosen = {**predictor.data, "counts": {"PublicTest": same.counts()}}
-        predictor.data = chosen  # type: ignore[misc] - a checkpoint's is no property
+        predictor.data = chosen
         assert was_chosen_on([predictor], same, "PublicTest") == told
         assert not was_chosen_on([predictor], same, "PrivateTest")
 
