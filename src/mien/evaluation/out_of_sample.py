@@ -141,7 +141,7 @@ def faces_sha256(dataset: ExpressionDataset) -> str:
     """
     digest = hashlib.sha256("\0".join(dataset.classes).encode("utf-8", "surrogateescape"))
     for array in (dataset.images, dataset.labels, dataset.split_codes):
-        digest.update(memoryview(np.ascontiguousarray(array)))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
