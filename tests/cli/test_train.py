@@ -180,8 +180,9 @@ def test_ctrl_c_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def own_faces(faces: ExpressionDataset, tmp_path: Path) -> Path:
-    """A folder of two classes of one's own, without splits."""
+def own_faces(tmp_path: Path) -> Path:
+    """A folder of two classes of one's own, without splits, and of other faces than ``data``."""
+    faces = synthetic_faces(280, seed=9)
     for name, label in (("Laughing", 3), ("asleep", 6)):
         (tmp_path / "own" / name).mkdir(parents=True)
         for number in np.flatnonzero(faces.labels == label):

@@ -251,7 +251,7 @@ def read_card(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: no such model; a run of a baseline holds {CLASSICAL_FILE}")
     card = _read_json(path, _CARD)
     if not isinstance(card, dict) or not isinstance(card.get("data"), dict):
-        raise CheckpointError(f"{path}: not a model of mien")
+        raise CheckpointError(f"{path}: damaged, or not a model of mien: no record of its data")
     try:
         if "seen" in card:
             SeenFaces.from_text(card["seen"])
