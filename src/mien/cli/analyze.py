@@ -29,6 +29,17 @@ _BAR_WIDTH = 20
 #: Columns from which on a terminal has room for the bars.
 _WIDE = 110
 
+UncertainOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P",
+        min=0,
+        max=1,
+        help="Call a face uncertain where no expression is as probable; 0: never.",
+        show_default="what the model says",
+    ),
+]
+
 
 def analyze(
     sources: Annotated[
@@ -58,16 +69,7 @@ def analyze(
     min_face: Annotated[
         int | None, typer.Option(min=12, help="Smallest face to look for, in pixels.")
     ] = None,
-    uncertain_below: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            min=0,
-            max=1,
-            help="Call a face uncertain where no expression is as probable; 0: never.",
-            show_default="what the model says",
-        ),
-    ] = None,
+    uncertain_below: UncertainOption = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: all cores.")] = 0,
 ) -> None:
     """Read the expressions in pictures.

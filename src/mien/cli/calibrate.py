@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mien.cli.analyze import UncertainOption
 from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, open_dataset
 from mien.cli.errors import require_extra
@@ -32,16 +33,7 @@ def calibrate(
         typer.Option(help="Which of its splits; not the one that the model has learned."),
     ] = "PublicTest",
     own_classes: OwnClassesOption = False,
-    uncertain_below: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            min=0,
-            max=1,
-            help="Call a face uncertain where no expression is as probable; 0: never.",
-            show_default="as it was",
-        ),
-    ] = None,
+    uncertain_below: UncertainOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE.onnx", help="Of an ONNX file: the copy."),
