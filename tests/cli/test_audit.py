@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from mien.cli import main
@@ -12,6 +13,8 @@ from mien.data.synthetic import synthetic_faces
 from mien.errors import DataError
 
 Run = Callable[..., int]
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/audit.schema.json").read_text("utf-8"))
 
 
 @pytest.fixture
@@ -141,7 +144,9 @@ def test_label_errors_come_from_a_cross_validation(
     found = ["--cross-validation", tmp_path / "folds", "--fix", cleaned, "--relabel", 0]
     assert run(source, *options, *found) == 0
 
-    errors = json.loads((tmp_path / "found.json").read_text())["label_errors"]
+    facts = json.loads((tmp_path / "found.json").read_text())
+    jsonschema.Draft202012Validator(SCHEMA).validate(facts)
+    errors = facts["label_errors"]
     assert "2-fold cross-validation of pca-knn" in errors["source"]
     assert errors["source"] in page.read_text("utf-8")
     changes = json.loads(cleaned.read_text())["changes"]
@@ -154,3 +159,16 @@ def test_relabelling_needs_probabilities(
 ) -> None:
     assert run(source, "--output", tmp_path / "a.html", "--relabel", 0.9) == 2
     assert "--cross-validation" in capsys.readouterr().err
+
+
+def test_the_json_of_a_full_audit_is_as_its_schema_says(
+    source: Path, run: Run, tmp_path: Path
+) -> None:
+    assert run(source, "--output", tmp_path / "a.html", "--json", tmp_path / "a.json") == 0
+
+    facts = json.loads((tmp_path / "a.json").read_text())
+    jsonschema.Draft202012Validator(SCHEMA).validate(facts)
+    assert facts["near_duplicates"] is not None
+    assert facts["non_faces"] is not None
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(SCHEMA).validate({**facts, "images": -1})
