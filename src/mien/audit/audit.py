@@ -12,7 +12,7 @@ from mien.audit.near_duplicates import NearDuplicates, find_near_duplicates
 from mien.audit.non_faces import NonFaces, find_non_faces
 from mien.data import SPLITS, ExpressionDataset
 from mien.data.duplicates import Duplicates, find_duplicates
-from mien.data.measures import Measure, measure_images
+from mien.data.measures import Measure, is_flat, measure_images
 from mien.errors import DataError
 
 Indices = npt.NDArray[np.int64]
@@ -204,7 +204,7 @@ def audit(
         fingerprint=dataset.fingerprint,
         exact=exact,
         near=copies,
-        flat=np.flatnonzero(dataset.images.min(axis=(1, 2)) == dataset.images.max(axis=(1, 2))),
+        flat=np.flatnonzero(is_flat(dataset.images)),
         non_faces=faceless,
         measures=measures,
     )

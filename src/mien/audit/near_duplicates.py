@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from mien.data import ExpressionDataset
 from mien.data.duplicates import Duplicates, count_copies, group_copies
-from mien.data.measures import blocks
+from mien.data.measures import blocks, is_flat
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -78,8 +78,7 @@ def find_near_duplicates(dataset: ExpressionDataset) -> NearDuplicates:
     """
     exact = group_copies(dataset.images)
     first_of = np.unique(exact, return_index=True)[1]
-    flat = dataset.images.min(axis=(1, 2)) == dataset.images.max(axis=(1, 2))
-    shown = first_of[~flat[first_of]]
+    shown = first_of[~is_flat(dataset.images[first_of])]
     images = dataset.images[shown]
     pairs, correlations, mirrored = _verify(images, *_candidates(images))
     named = shown[pairs]

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from mien.analysis.mtcnn_graphs import open_network
 from mien.data import ExpressionDataset
-from mien.data.measures import TUKEY, Measure, blocks
-from mien.expressions import FERPLUS_COLUMNS
+from mien.data.ferplus import most_saw
+from mien.data.measures import TUKEY, Measure, blocks, is_flat
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -71,7 +71,7 @@ def find_non_faces(dataset: ExpressionDataset, *, threads: int = 0) -> NonFaces:
     Raises:
         ModelError: The detector's weights are missing or not those expected.
     """
-    shown = np.flatnonzero(dataset.images.min(axis=(1, 2)) < dataset.images.max(axis=(1, 2)))
+    shown = np.flatnonzero(~is_flat(dataset.images))
     distances = np.zeros(len(dataset), np.float32)
     distances[shown] = _distances(dataset.images[shown])
     measure = _measure(distances, shown)
@@ -143,6 +143,4 @@ def _scores(images: npt.NDArray[np.uint8], threads: int) -> Array:
 def _voted_non_faces(dataset: ExpressionDataset, flagged: Indices) -> int | None:
     if dataset.votes is None:
         return None
-    votes = dataset.votes[flagged].astype(np.int64)
-    column = list(FERPLUS_COLUMNS).index("NF")
-    return int((2 * votes[:, column] > votes.sum(axis=1)).sum())
+    return int(most_saw(dataset.votes[flagged], "NF").sum())

@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from mien.data.ferplus import majority_expressions
-from mien.expressions import EXPRESSIONS, FERPLUS_COLUMNS
+from mien.data.ferplus import majority_expressions, most_saw
+from mien.expressions import EXPRESSIONS
 
 #: How far down the ranking is looked.
 _DEPTHS: Final = (100, 500, 1000)
@@ -96,8 +96,7 @@ def measure_agreement(
     totals = votes.sum(axis=1, dtype=np.int64)
     majority = majority_expressions(votes)
     decided = majority >= 0
-    columns = [list(FERPLUS_COLUMNS).index(name) for name in _NAMELESS]
-    nameless = 2 * votes[:, columns].sum(axis=1, dtype=np.int64) > totals
+    nameless = most_saw(votes, *_NAMELESS)
     names, found = np.array(classes), np.array(EXPRESSIONS)[majority]
     is_wrong, is_right = names[labels] != found, names[suggested] == found
     of_decided = ranking[decided[ranking]]

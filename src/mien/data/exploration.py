@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.data.duplicates import Duplicates, find_duplicates
-from mien.data.ferplus import majority_expressions
-from mien.data.measures import Measure, blocks, measure_images
+from mien.data.ferplus import majority_expressions, most_saw
+from mien.data.measures import Measure, blocks, is_flat, measure_images
 from mien.errors import DataError
-from mien.expressions import EXPRESSIONS, FERPLUS_COLUMNS
+from mien.expressions import EXPRESSIONS
 
 #: From here on the largest class outweighs the smallest so far that accuracy alone misleads.
 _NOTABLE_IMBALANCE: Final = 3.0
@@ -227,7 +227,7 @@ def explore(dataset: ExpressionDataset, *, samples: int = 12, seed: int = 0) -> 
         names=dataset.names,
         grey_levels=grey_levels[codes],
         mean_faces=mean_faces,
-        flat=np.flatnonzero(dataset.images.min(axis=(1, 2)) == dataset.images.max(axis=(1, 2))),
+        flat=np.flatnonzero(is_flat(dataset.images)),
         measures=measure_images(dataset.images),
         duplicates=find_duplicates(dataset),
         votes=_vote_facts(dataset),
@@ -277,16 +277,14 @@ def _draw_samples(
 def _vote_facts(dataset: ExpressionDataset) -> VoteFacts | None:
     if dataset.votes is None:
         return None
-    votes = dataset.votes.astype(np.int64)
-    totals = votes.sum(axis=1)
+    totals = dataset.votes.sum(axis=1)
     majority = majority_expressions(dataset.votes)
     decided = majority >= 0
     labels = np.array(dataset.classes)[dataset.labels]
     agreeing = decided & (np.array(EXPRESSIONS)[majority] == labels)
-    no_face = list(FERPLUS_COLUMNS).index("NF")
     return VoteFacts(
         without=int((totals == 0).sum()),
-        not_a_face=int((2 * votes[:, no_face] > totals).sum()),
+        not_a_face=int(most_saw(dataset.votes, "NF").sum()),
         decided=int(decided.sum()),
         agreeing=int(agreeing.sum()),
     )

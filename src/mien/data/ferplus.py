@@ -155,3 +155,16 @@ def majority_expressions(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     of_expressions = votes_by_class(votes).astype(np.int64)
     decided = 2 * of_expressions.max(axis=1) > votes.sum(axis=1, dtype=np.int64)
     return np.where(decided, of_expressions.argmax(axis=1), -1)
+
+
+def most_saw(votes: npt.NDArray[np.uint8], *columns: str) -> npt.NDArray[np.bool_]:
+    """Return ``(N,)`` where columns of :data:`FERPLUS_COLUMNS` together have more than half.
+
+    Args:
+        votes: ``(N, 10)`` FER+ columns.
+        columns: Names of the columns, ``NF`` for no face.
+    """
+    chosen = [list(FERPLUS_COLUMNS).index(name) for name in columns]
+    found = votes[:, chosen].sum(axis=1, dtype=np.int64)
+    most: npt.NDArray[np.bool_] = 2 * found > votes.sum(axis=1, dtype=np.int64)
+    return most

@@ -80,6 +80,12 @@ def measure_images(images: npt.NDArray[np.uint8]) -> tuple[Measure, Measure, Mea
     )
 
 
+def is_flat(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Return ``(N,)`` which of ``(N, H, W)`` pictures are of one colour and so show nothing."""
+    flat: npt.NDArray[np.bool_] = images.min(axis=(1, 2)) == images.max(axis=(1, 2))
+    return flat
+
+
 def blocks(count: int) -> Iterator[slice]:
     """Yield slices of :data:`BLOCK` images that together cover ``count``."""
     for start in range(0, count, BLOCK):

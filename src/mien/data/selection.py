@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from mien.data.dataset import ExpressionDataset
 from mien.data.duplicates import group_copies
+from mien.data.measures import is_flat
 from mien.errors import DataError
 from mien.expressions import unknown_name
 
@@ -56,9 +57,8 @@ def worthwhile_indices(dataset: ExpressionDataset) -> npt.NDArray[np.int64]:
     lowest, highest = (np.full(len(first), extreme) for extreme in (len(dataset.classes), -1))
     np.minimum.at(lowest, groups, dataset.labels)
     np.maximum.at(highest, groups, dataset.labels)
-    flat = dataset.images.min(axis=(1, 2)) == dataset.images.max(axis=(1, 2))
     is_first = first[groups] == np.arange(len(groups))
-    return np.flatnonzero(is_first & (lowest == highest)[groups] & ~flat)
+    return np.flatnonzero(is_first & (lowest == highest)[groups] & ~is_flat(dataset.images))
 
 
 def regroup_classes(dataset: ExpressionDataset, groups: Sequence[str]) -> ExpressionDataset:
