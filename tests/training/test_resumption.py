@@ -16,15 +16,17 @@ def knn(neighbours: int) -> Recipe:
 
 
 def test_a_finished_training_is_kept(faces: ExpressionDataset, tmp_path: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[str] = []
+    folder = tmp_path / "seed-0"
 
-    first = finish_run(knn(3), faces, tmp_path, watch=seen.append)
+    first = finish_run(knn(3), faces, folder, watch=lambda name, _: seen.append(name))
     told = len(seen)
-    second = finish_run(knn(3), faces, tmp_path, watch=seen.append)
+    second = finish_run(knn(3), faces, folder, watch=lambda name, _: seen.append(name))
 
     assert first == second
     assert first["best_accuracy"] > 0
     assert told == len(seen) == 2
+    assert set(seen) == {"seed-0"}
 
 
 def test_a_training_of_something_else_is_told(
@@ -43,7 +45,7 @@ def test_a_training_of_something_else_is_told(
 
 
 def test_ctrl_c_stops_the_larger_work_too(faces: ExpressionDataset, tmp_path: Path) -> None:
-    def interrupt(_: Progress) -> None:
+    def interrupt(_: str, progress: Progress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

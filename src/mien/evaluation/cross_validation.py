@@ -168,8 +168,7 @@ def _train_folds(
     for fold in range(int(fold_of.max()) + 1):
         run = _run_folder(folder, fold)
         others = dataset.take(np.flatnonzero(is_used & (fold_of != fold)))
-        told = None if watch is None else _named(watch, run.name)
-        summary = finish_run(recipe, others, run, device=device, watch=told)
+        summary = finish_run(recipe, others, run, device=device, watch=watch)
         runs[run] = float(summary["minutes"])
     return runs
 
@@ -243,19 +242,15 @@ def _fold_recipe(recipe: "Recipe", dataset: ExpressionDataset) -> "Recipe":
 
 def _is_over(folder: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
     """Return whether the cross-validation in a folder, which must be this one, is finished."""
-    from mien.training.recipe_file import recipe_from_dict  # noqa: PLC0415 - brings torch
+    from mien.training.recipe_file import is_same_recipe  # noqa: PLC0415 - brings torch
 
     if not resume:
         raise CheckpointError(
             f"{folder} already holds a cross-validation: resume it, or name another folder"
         )
     before = read_facts(folder)
-    try:  # by its meaning: what a newer version added has its default
-        recipes = [recipe_from_dict(facts["recipe"]) for facts in (before, plan)]
-    except (AttributeError, KeyError, TypeError, ValueError, RecipeError):
-        recipes = []
     same = {
-        "recipe": len(recipes) == 2 and recipes[0] == recipes[1],
+        "recipe": is_same_recipe(before.get("recipe"), plan["recipe"]),
         "data": before.get("faces_sha256") == plan["faces_sha256"],
         "number of folds": before.get("folds") == plan["folds"],
     }
@@ -266,7 +261,3 @@ def _is_over(folder: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
                 f"same, or name another folder"
             )
     return (folder / ARRAYS).is_file()
-
-
-def _named(watch: "Callable[[str, Progress], None]", name: str) -> "Callable[[Progress], None]":
-    return lambda progress: watch(name, progress)

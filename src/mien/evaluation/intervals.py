@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 #: Standard deviations on either side of the middle that hold 95 % of a normal distribution.
-_DEVIATIONS_95: Final = 1.96
+DEVIATIONS_95: Final = 1.96
 
 #: With so many resamples an interval's end moves by a few hundredths of a point between seeds.
 RESAMPLES: Final = 2000
@@ -29,10 +29,10 @@ def wilson_interval(right: float, count: int) -> Interval:
     """
     if not count:
         return 0.0, 1.0
-    squared = _DEVIATIONS_95**2
+    squared = DEVIATIONS_95**2
     middle = (right + squared / (2 * count)) / (1 + squared / count)
     spread = right * (1 - right) / count + squared / (4 * count**2)
-    half = _DEVIATIONS_95 * math.sqrt(spread) / (1 + squared / count)
+    half = DEVIATIONS_95 * math.sqrt(spread) / (1 + squared / count)
     return max(0.0, middle - half), min(1.0, middle + half)
 
 

@@ -163,3 +163,14 @@ def _describe(hint: Any) -> str:
     return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(
         hint, str(hint)
     )
+
+
+def is_same_recipe(one: Any, other: Any) -> bool:
+    """Return whether two recipes as plain types mean the same; what is no recipe is like none.
+
+    What a newer version added has its default, so that an older version's is still the same.
+    """
+    try:
+        return recipe_from_dict(one) == recipe_from_dict(other)
+    except (AttributeError, TypeError, ValueError, RecipeError):
+        return False

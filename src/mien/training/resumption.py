@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ def finish_run(
     folder: Path,
     *,
     device: str = "auto",
-    watch: Callable[[Progress], None] | None = None,
+    watch: Callable[[str, Progress], None] | None = None,
 ) -> dict[str, Any]:
     """Return what ``run.json`` says of a training, which is begun or resumed where needed.
 
@@ -35,7 +36,7 @@ def finish_run(
         dataset: Holds the recipe's training and validation splits.
         folder: The run's; made if it is not there.
         device: As for :func:`mien.training.train`.
-        watch: Called after every step and every epoch.
+        watch: Called with the folder's name after every step and every epoch.
 
     Raises:
         CheckpointError: ``folder`` has a run of another recipe or other data.
@@ -44,8 +45,9 @@ def finish_run(
         ValueError: There is no such device.
     """
     if not _is_finished(folder, recipe, dataset):
+        told = None if watch is None else partial(watch, folder.name)
         resume = has_begun(folder)
-        result = train(recipe, dataset, folder, resume=resume, device=device, watch=watch)
+        result = train(recipe, dataset, folder, resume=resume, device=device, watch=told)
         if result.interrupted:
             raise KeyboardInterrupt
     return _summary(folder)

@@ -38,7 +38,7 @@ from mien.cache import atomic_write
 from mien.data.dataset import ExpressionDataset
 from mien.data.protocol import refuse_breaches
 from mien.data.seen_faces import SeenFaces
-from mien.errors import CheckpointError, RecipeError
+from mien.errors import CheckpointError
 from mien.metadata import BEST, CLASSICAL_FILE
 from mien.models import ClassicalConfig, count_multiply_adds, count_parameters
 from mien.preprocess import FACE_SIZE
@@ -50,7 +50,7 @@ from mien.training.losses import build_loss
 from mien.training.module import ExpressionModule, TrainingData
 from mien.training.protocol import learned_before, training_breaches
 from mien.training.recipe import Recipe
-from mien.training.recipe_file import recipe_from_dict
+from mien.training.recipe_file import is_same_recipe
 from mien.training.splits import describe_data, learning_splits
 
 
@@ -225,12 +225,11 @@ def check_same_run(folder: Path, before: dict[str, Any], now: dict[str, Any]) ->
         CheckpointError: The recipe, the data or the classes differ.
     """
     now = json.loads(json.dumps(now))  # as the one before was kept
-    recipes = []
-    for facts in (before, now):  # by its meaning: what a newer version added has its default
-        with contextlib.suppress(RecipeError):
-            recipes.append(recipe_from_dict(facts.get("recipe", {})))
-    same = {part: before.get(part) == now[part] for part in ("data", "classes")}
-    for part, is_same in {"recipe": len(recipes) == 2 and recipes[0] == recipes[1], **same}.items():
+    same = {
+        "recipe": is_same_recipe(before.get("recipe", {}), now["recipe"]),
+        **{part: before.get(part) == now[part] for part in ("data", "classes")},
+    }
+    for part, is_same in same.items():
         if not is_same:
             raise CheckpointError(
                 f"{folder}: the run was begun with another {part}; resume with the same, "

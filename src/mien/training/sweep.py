@@ -128,8 +128,7 @@ def sweep(
     cells = grid.cells()
     outcomes: list[list[dict[str, Any]]] = [[] for _ in cells]
     for index, name, changed in plan:
-        told = None if watch is None else _named(watch, name)
-        summary = finish_run(changed, dataset, folder / name, device=device, watch=told)
+        summary = finish_run(changed, dataset, folder / name, device=device, watch=watch)
         outcomes[index].append(summary)
         rows = [_row(cell, done) for cell, done in zip(cells, outcomes, strict=True) if done]
         write_table(folder / TABLE, [row.to_dict() for row in rows])
@@ -194,10 +193,6 @@ def _row(cell: dict[str, str], outcomes: Sequence[dict[str, Any]]) -> SweepRow:
         accuracies=tuple(outcome["best_accuracy"] for outcome in outcomes),
         minutes=tuple(outcome["minutes"] for outcome in outcomes),
     )
-
-
-def _named(watch: Callable[[str, Progress], None], name: str) -> Callable[[Progress], None]:
-    return lambda progress: watch(name, progress)
 
 
 def _places(values: Sequence[str]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from mien.evaluation.intervals import DEVIATIONS_95
 from mien.evaluation.json_values import read_count, read_number
 from mien.evaluation.metrics import cross_entropy
 
@@ -24,8 +25,6 @@ _COVERAGE_POINTS: Final = 20
 _RESAMPLES: Final = 200
 #: Faces drawn at once when resampling; bounds the memory that a large split takes.
 _DRAWN_AT_ONCE: Final = 2_000_000
-#: Standard deviations on either side of the middle that hold 95 % of a normal distribution.
-_DEVIATIONS_95: Final = 1.96
 #: A logit so far below the largest has no probability left, whatever the temperature.
 _FARTHEST: Final = -1e6
 
@@ -332,7 +331,7 @@ def _interval(
         cells = (bins[drawn] + BINS * np.arange(size)[:, None]).ravel()
         sums = np.bincount(cells, weights=gaps[drawn].ravel(), minlength=size * BINS)
         errors.append(np.abs(sums.reshape(size, BINS)).sum(axis=1) / count)
-    half = _DEVIATIONS_95 * float(np.concatenate(errors).std())
+    half = DEVIATIONS_95 * float(np.concatenate(errors).std())
     return max(0.0, ece - half), min(1.0, ece + half)
 
 
