@@ -47,6 +47,19 @@ def test_what_was_learned_before_stays_known_and_travels_along(images: np.ndarra
     assert SeenFaces.of(images[10:30], before=first) is first
 
 
+def test_a_union_holds_the_faces_of_all_and_each_filter_once(images: np.ndarray) -> None:
+    first = SeenFaces.of(images[:50])
+    second = SeenFaces.of(images[50:90], before=first)
+
+    both = SeenFaces.union([first, None, second])
+
+    assert both is not None
+    assert both.contains(images[:90]).all()
+    assert not both.contains(images[90:]).any()
+    assert len(both.to_text().split()) == 2
+    assert SeenFaces.union([None]) is None
+
+
 def test_nothing_put_in_is_nothing_found(images: np.ndarray) -> None:
     none = SeenFaces.from_text(SeenFaces.of(images[:0]).to_text())
     assert none.count == 0

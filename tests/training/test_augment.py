@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from mien.training.augment import augment, erase, jitter, warp
+from mien.training.augment import augment, erase, jitter, mix, warp
 from mien.training.recipe import AugmentConfig
 
 
@@ -122,3 +122,54 @@ def test_erasing_takes_the_share_asked_for() -> None:
     rows, columns = changed[erased].any(dim=3)[:, 0], changed[erased].any(dim=2)[:, 0]
     area = rows.sum(dim=1) * columns.sum(dim=1)
     assert torch.equal(area, changed[erased].sum(dim=(1, 2, 3))), "an erased part is a rectangle"
+
+
+def one_hot(count: int, classes: int = 64) -> Tensor:
+    return torch.eye(classes)[torch.arange(count) % classes]
+
+
+def test_mixup_blends_faces_and_targets_alike(batch: Tensor) -> None:
+    faces, targets = mix(batch, one_hot(64), AugmentConfig(mixup=1.0), generator())
+
+    for face, target in zip(faces, targets, strict=True):
+        expected = torch.einsum("n,nchw->chw", target, batch)  # each face has a class of its own
+        torch.testing.assert_close(face, expected)
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(64))
+    assert ((targets > 0).sum(dim=1) == 2).float().mean() > 0.9
+
+
+def test_cutmix_pastes_as_much_as_the_targets_say(batch: Tensor) -> None:
+    faces, targets = mix(batch, one_hot(64), AugmentConfig(cutmix=1.0), generator())
+
+    kept = (faces == batch).float().mean(dim=(1, 2, 3))
+    own = targets.diagonal()
+    torch.testing.assert_close(kept, own)
+    assert float(own.min()) < 0.2
+    assert float(own.max()) > 0.8
+
+
+def test_each_face_is_mixed_in_one_way_or_not_at_all(batch: Tensor) -> None:
+    config = AugmentConfig(mixup=1.0, cutmix=1.0, mix_probability=0.5)
+
+    faces, targets = mix(batch, one_hot(64), config, generator())
+
+    same = (faces == batch).flatten(1).float().mean(dim=1)
+    kept = targets.diagonal()
+    left_alone, pasted = kept == 1, (same > 0) & (same < 1)
+    assert 16 < int(left_alone.sum()) < 48
+    assert torch.equal(faces[left_alone], batch[left_alone])
+    assert 4 < int(pasted.sum()) < 28
+    blended = ~left_alone & ~pasted
+    assert 4 < int(blended.sum()) < 28
+
+
+def test_mixing_draws_from_the_generator_alone(batch: Tensor) -> None:
+    config = AugmentConfig(mixup=0.4, cutmix=1.0)
+
+    torch.manual_seed(1)
+    once = mix(batch, one_hot(64), config, generator(1))
+    torch.manual_seed(2)
+    again = mix(batch, one_hot(64), config, generator(1))
+
+    assert torch.equal(once[0], again[0])
+    assert torch.equal(once[1], again[1])

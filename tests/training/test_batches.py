@@ -171,3 +171,17 @@ def test_features_come_in_the_order_of_faces(
     ):
         assert torch.equal(labels, theirs)
         assert torch.equal(on_cpu.labels[ours[:, 0].long()], labels)
+
+
+def test_mixed_faces_have_soft_targets_until_refining(
+    on_cpu: Faces, make_recipe: Callable[..., Recipe]
+) -> None:
+    recipe = make_recipe(epochs=3, refine_epochs=1, augment={"mixup": 0.4})
+
+    targets = [
+        next(iter(TrainingBatches(on_cpu, recipe, epoch=epoch, **STANDARD)))[1] for epoch in (0, 2)
+    ]
+
+    assert targets[0].shape[1:] == (7,)
+    assert 0 < float(targets[0].max(dim=1).values.min()) < 1
+    assert targets[1].ndim == 1

@@ -5,7 +5,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
 from mien.training import Recipe
-from mien.training.losses import ExpressionLoss, balanced_weights, soft_targets
+from mien.training.losses import (
+    ExpressionLoss,
+    balanced_weights,
+    distillation_loss,
+    soft_targets,
+)
 
 LOGITS = torch.tensor([[4.0, 0.0, 0.0], [0.5, 0.0, 0.2], [0.0, 1.0, 3.0]])
 LABELS = torch.tensor([0, 1, 2])
@@ -82,3 +87,19 @@ def test_votes_for_classes_without_weight_cost_nothing(make_recipe: Callable[...
     loss = ExpressionLoss(make_recipe(), torch.tensor([0.0, 1.0, 1.0]))
 
     assert loss(LOGITS[:1], torch.tensor([[1.0, 0.0, 0.0]])) == 0
+
+
+def test_distillation_is_least_where_both_agree() -> None:
+    for temperature in (1.0, 4.0):
+        taught = torch.softmax(LOGITS / temperature, dim=1)
+        same = LOGITS.clone().requires_grad_()
+        distillation_loss(same, taught, temperature=temperature).backward()  # type: ignore[no-untyped-call]
+        torch.testing.assert_close(same.grad, torch.zeros_like(LOGITS))
+
+
+def test_distillation_at_temperature_one_is_cross_entropy_to_probabilities() -> None:
+    taught = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.0, 0.0, 1.0]])
+
+    loss = distillation_loss(LOGITS, taught, temperature=1.0)
+
+    torch.testing.assert_close(loss, F.cross_entropy(LOGITS, taught))

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,6 +58,12 @@ class SeenFaces:
         bits = np.zeros(size, np.bool_)
         bits[_positions(digests, size)] = True
         return cls(count=len(digests), bits=np.packbits(bits), before=before)
+
+    @classmethod
+    def union(cls, filters: "Iterable[SeenFaces | None]") -> "SeenFaces | None":
+        """Return the filter of all faces that are in any of some, None where there are none."""
+        parts = [part for each in filters if each is not None for part in each.to_text().split(" ")]
+        return cls.from_text(" ".join(dict.fromkeys(parts))) if parts else None
 
     def contains(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         """Return ``(N,)``: which of ``(N, H, W)`` faces, or their mirror images, were put in."""

@@ -6,6 +6,7 @@ resampled once. Everything runs where the batch is and draws only from the gener
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Generator, Tensor
@@ -94,18 +95,72 @@ def erase(faces: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
     """
     if not config.erase_probability:
         return faces
-    count, _, height, width = faces.shape
-    draw = torch.rand(count, 5, generator=generator, device=faces.device)
+    draw = torch.rand(len(faces), 5, generator=generator, device=faces.device)
     smallest, largest = config.erase_area
     side = torch.sqrt(smallest + draw[:, 0] * (largest - smallest))
     stretch = torch.exp((draw[:, 1] - 0.5) * math.log(2))
-    inside = (draw[:, 4] < config.erase_probability)[:, None, None]
-    for axis, (length, extent) in enumerate(
-        ((height, side * stretch), (width, side / stretch)), start=0
-    ):
-        start = draw[:, 2 + axis] * (1 - extent)
-        position = (torch.arange(length, device=faces.device) + 0.5) / length
-        along = (position >= start[:, None]) & (position < (start + extent)[:, None])
-        inside = inside & (along[:, :, None] if axis == 0 else along[:, None, :])
+    extents = torch.stack((side * stretch, side / stretch), dim=1)
+    erased = (draw[:, 4] < config.erase_probability)[:, None, None, None]
+    inside = _rectangles(faces, extents, draw[:, 2:4]) & erased
     filling = torch.rand(faces.shape, generator=generator, device=faces.device)
-    return torch.where(inside[:, None], filling, faces)
+    return torch.where(inside, filling, faces)
+
+
+def mix(
+    faces: Tensor, targets: Tensor, config: AugmentConfig, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """Mix some faces with another of the batch each, and their targets alike.
+
+    Source: mixup, Zhang et al. 2018, https://arxiv.org/abs/1710.09412 ; CutMix, Yun et al. 2019,
+    https://arxiv.org/abs/1905.04899
+
+    Args:
+        faces: ``(N, 1, H, W)`` float.
+        targets: ``(N, C)`` float, probabilities.
+        config: How often, and how much of the other.
+        generator: Random numbers.
+
+    Returns:
+        Faces and targets of the same shapes.
+    """
+    if not (config.mixup or config.cutmix):
+        return faces, targets
+    count, device = len(faces), faces.device
+    draw = torch.rand(count, 4, generator=generator, device=device)
+    others = torch.randperm(count, generator=generator, device=device)
+    mixed = (draw[:, 0] < config.mix_probability).float()
+    blended = _beta(config.mixup, count, generator, device) * mixed
+    side = torch.sqrt(_beta(config.cutmix, count, generator, device) * mixed)
+    pasted = _rectangles(faces, torch.stack((side, side), dim=1), draw[:, 1:3]).float()
+    # With both, each face is mixed in one way.
+    cut = draw[:, 3] < 0.5 if config.mixup and config.cutmix else draw[:, 3] < bool(config.cutmix)
+    share = torch.where(cut[:, None, None, None], pasted, blended[:, None, None, None])
+    weight = share.expand_as(faces).mean(dim=(1, 2, 3))[:, None]
+    return torch.lerp(faces, faces[others], share), torch.lerp(targets, targets[others], weight)
+
+
+def _beta(alpha: float, count: int, generator: Generator, device: torch.device) -> Tensor:
+    """Return ``(count,)`` draws of a symmetric Beta distribution; zeros where alpha is 0."""
+    if not alpha:
+        return torch.zeros(count, device=device)
+    # torch's own Beta draws from no generator but the global one.
+    seed = int(torch.randint(2**31, (1,), generator=generator, device=device))
+    draws = np.random.default_rng(seed).beta(alpha, alpha, count).astype(np.float32)
+    return torch.from_numpy(draws).to(device)
+
+
+def _rectangles(faces: Tensor, extents: Tensor, places: Tensor) -> Tensor:
+    """Return ``(N, 1, H, W)``: which pixels are in each face's rectangle.
+
+    Args:
+        faces: ``(N, 1, H, W)``.
+        extents: ``(N, 2)`` the rectangle's height and width as shares of the face's.
+        places: ``(N, 2)`` where it stands, down and across: 0 at one edge, 1 at the other.
+    """
+    along = []
+    for axis, length in enumerate(faces.shape[2:]):
+        extent = extents[:, axis, None]
+        start = places[:, axis, None] * (1 - extent)
+        position = (torch.arange(length, device=faces.device) + 0.5) / length
+        along.append((position >= start) & (position < start + extent))
+    return (along[0][:, :, None] & along[1][:, None, :])[:, None]

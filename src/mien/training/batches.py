@@ -10,7 +10,7 @@ from torch import Tensor
 from mien.data.dataset import ExpressionDataset
 from mien.data.ferplus import votes_by_class
 from mien.preprocess import standardise_factors
-from mien.training.augment import augment
+from mien.training.augment import augment, mix
 from mien.training.losses import soft_targets
 from mien.training.recipe import AugmentConfig, Recipe
 
@@ -27,6 +27,7 @@ class Faces:
         images: ``(N, 48, 48)`` uint8.
         labels: ``(N,)`` int64.
         targets: The labels, or ``(N, C)`` float32 where votes have a share.
+        classes: Number of classes C.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Faces:
         self.images = torch.from_numpy(dataset.images).to(device)
         self.labels = torch.from_numpy(dataset.labels).to(device)
         self.targets = self.labels
+        self.classes = len(dataset.classes)
         if votes:
             assert dataset.votes is not None
             counted = torch.from_numpy(votes_by_class(dataset.votes)).to(device)
@@ -71,7 +73,17 @@ class TrainingBatches:
         generator = torch.Generator(labels.device).manual_seed(seed)
         for where in _batch_indices(labels, self._recipe, generator):
             faces = self._prepare(self._faces.images[where], generator)
-            yield faces, self._faces.targets[where]
+            yield self._mix(faces, self._faces.targets[where], generator)
+
+    def _mix(
+        self, faces: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Mix faces where the recipe asks for it; the targets are ``(N, C)`` then."""
+        if not (self._augment.mixup or self._augment.cutmix):
+            return faces, targets
+        if targets.ndim == 1:
+            targets = F.one_hot(targets, self._faces.classes).float()
+        return mix(faces, targets, self._augment, generator)
 
     def _prepare(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return ``(N, 1, S, S)`` float, standardised, from ``(N, 48, 48)`` uint8."""

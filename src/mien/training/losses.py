@@ -82,3 +82,17 @@ def soft_targets(labels: Tensor, votes: Tensor, share: float) -> Tensor:
     total = votes.sum(dim=1, keepdim=True).float()
     voted = torch.where(total > 0, votes.float() / total.clamp(min=1), own)
     return share * voted + (1 - share) * own
+
+
+def distillation_loss(logits: Tensor, taught: Tensor, *, temperature: float) -> Tensor:
+    """Return the mean cross-entropy to teachers' probabilities, in nats.
+
+    It is scaled by the square of the temperature, so that its slope is of the same size at any.
+
+    Args:
+        logits: ``(N, C)``.
+        taught: ``(N, C)`` probabilities at the temperature.
+        temperature: What the logits are divided by.
+    """
+    log_probabilities = F.log_softmax(logits.float() / temperature, dim=1)
+    return -(taught * log_probabilities).sum(dim=1).mean() * temperature**2

@@ -22,8 +22,9 @@ from mien.training.batches import (
     epoch_seed,
 )
 from mien.training.initial import hold_frozen
-from mien.training.losses import ExpressionLoss
+from mien.training.losses import ExpressionLoss, distillation_loss
 from mien.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
+from mien.training.teachers import Teachers
 
 #: Faces a batch when nothing is learned; larger was not faster on two cores.
 EVALUATION_BATCH = 256
@@ -104,6 +105,7 @@ class ExpressionModule(pl.LightningModule):
         network: nn.Module,
         recipe: Recipe,
         loss: ExpressionLoss,
+        teachers: Teachers,
         *,
         card_json: str,
     ) -> None:
@@ -112,6 +114,7 @@ class ExpressionModule(pl.LightningModule):
         self._recipe = recipe
         self._card_json = card_json
         self._loss = loss
+        self._teachers = teachers
         self._epochs_done = 0
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -133,6 +136,11 @@ class ExpressionModule(pl.LightningModule):
         inputs, targets = batch
         logits = self(inputs)
         loss = self._loss(logits, targets)
+        if self._teachers:
+            config = self._recipe.distillation
+            taught = self._teachers.teach(inputs, temperature=config.temperature)
+            distilled = distillation_loss(logits, taught, temperature=config.temperature)
+            loss = torch.lerp(loss, distilled, config.share)
         self._log("train", loss, logits, targets if targets.ndim == 1 else targets.argmax(dim=1))
         return loss
 

@@ -1,25 +1,33 @@
 """What a training may choose on: see :mod:`mien.data.protocol`."""
 
+from collections.abc import Iterable
+
 from mien.data.dataset import ExpressionDataset
 from mien.data.protocol import learned_faces, seen_breach, swapped_splits, test_split_breach
 from mien.data.seen_faces import SeenFaces
+from mien.training.checkpoint import Checkpoint
 from mien.training.initial import Start
 from mien.training.recipe import Recipe
 
 
-def learned_before(start: Start, dataset: ExpressionDataset) -> SeenFaces | None:
-    """Return the faces that a run's weights have learned from before it begins or goes on.
+def learned_before(
+    start: Start, teachers: Iterable[Checkpoint], dataset: ExpressionDataset
+) -> SeenFaces | None:
+    """Return the faces that a run knows of before it begins or goes on.
 
     Args:
         start: Where it begins.
+        teachers: What it is taught by, which passes on what it learned.
         dataset: The data set, as it was read.
 
     Returns:
         None where there are none, or where the model that it starts from does not tell.
     """
-    if start.initial is None:
-        return start.seen
-    return learned_faces(start.seen, start.initial.data, dataset)
+    own = start.seen
+    if start.initial is not None:
+        own = learned_faces(start.seen, start.initial.data, dataset)
+    taught = (learned_faces(each.seen, each.data, dataset) for each in teachers)
+    return SeenFaces.union((own, *taught))
 
 
 def training_breaches(

@@ -98,6 +98,11 @@ class AugmentConfig:
         noise_probability: Probability that a face gets noise.
         erase_probability: Probability that a rectangle is erased.
         erase_area: Smallest and largest erased share of the face.
+        mixup: Parameter of the Beta distribution that a blended-in face's share is drawn from; 0
+            blends none (Zhang et al. 2018, https://arxiv.org/abs/1710.09412).
+        cutmix: The same for a rectangle of another face that is pasted in (Yun et al. 2019,
+            https://arxiv.org/abs/1905.04899).
+        mix_probability: Probability that a face is mixed with another, in one of these ways.
     """
 
     flip: float = 0.0
@@ -110,12 +115,15 @@ class AugmentConfig:
     noise_probability: float = 1.0
     erase_probability: float = 0.0
     erase_area: tuple[float, float] = (0.02, 0.2)
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_probability: float = 1.0
 
     def __post_init__(self) -> None:
-        for item in ("flip", "noise_probability", "erase_probability"):
+        for item in ("flip", "noise_probability", "erase_probability", "mix_probability"):
             _check(0 <= getattr(self, item) <= 1, f"augment.{item}", "0 to 1", getattr(self, item))
         _check(0 <= self.scale < 1, "augment.scale", "0 up to 1", self.scale)
-        for item in ("rotation_deg", "shift", "brightness", "contrast", "noise"):
+        for item in ("rotation_deg", "shift", "brightness", "contrast", "noise", "mixup", "cutmix"):
             _check(getattr(self, item) >= 0, f"augment.{item}", "0 or more", getattr(self, item))
         smallest, largest = self.erase_area
         _check(0 < smallest <= largest < 1, "augment.erase_area", "0 to 1, rising", self.erase_area)
@@ -209,6 +217,29 @@ class ProgressiveConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DistillationConfig:
+    """Other networks to learn from, which see the very faces that are learned from, as varied.
+
+    Source: Hinton et al. 2015, https://arxiv.org/abs/1503.02531 ; with consistent views, Beyer et
+    al. 2022, https://arxiv.org/abs/2106.05237
+
+    Attributes:
+        teachers: Runs or checkpoints; several are an ensemble. None learns from the targets alone.
+        share: Of the loss that goes by the teachers' probabilities, the rest by the targets.
+        temperature: What logits are divided by on both sides; above 1 the improbable counts more.
+    """
+
+    teachers: tuple[str, ...] = ()
+    share: float = 0.5
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.share <= 1, "distillation.share", "0 to 1", self.share)
+        temperature = self.temperature
+        _check(temperature > 0, "distillation.temperature", "a number above 0", temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One training, whole.
 
@@ -247,6 +278,7 @@ class Recipe:
         progressive: Smaller faces first.
         optimizer: The optimiser.
         schedule: The learning rate over time.
+        distillation: Other networks to learn from.
     """
 
     name: str = "unnamed"
@@ -271,6 +303,7 @@ class Recipe:
     progressive: ProgressiveConfig = field(default_factory=ProgressiveConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
     def __post_init__(self) -> None:
         for item in ("epochs", "batch_size"):
@@ -281,7 +314,10 @@ class Recipe:
         _check(0 <= self.ema_decay < 1, "ema_decay", "0 up to 1", self.ema_decay)
         if isinstance(self.model, ClassicalConfig):
             _check_classical(self)
-
+        if self.distillation.teachers:
+            early = self.progressive.epochs
+            _check(not early, "progressive.epochs", "0 with distillation.teachers", early)
+            _check(not self.frozen, "frozen", "false with distillation.teachers", self.frozen)
         if self.model_name == "timm":
             scaling = self.data.scaling
             _check(scaling == "unit", "data.scaling", "'unit' with timm", scaling)

@@ -52,6 +52,7 @@ from mien.training.protocol import learned_before, training_breaches
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import is_same_recipe
 from mien.training.splits import describe_data, learning_splits
+from mien.training.teachers import Teachers, load_teachers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +124,13 @@ def train(
     data = describe_data(recipe, training, validation)
     before = _check_folder(folder, recipe, training.classes, data, resume=resume)
     start = resumed_start(before) if before else load_start(recipe, training)
-    seen = SeenFaces.of(training.images, before=learned_before(start, dataset))
+    taught_by = load_teachers(recipe, training.classes)
+    seen = SeenFaces.of(training.images, before=learned_before(start, taught_by, dataset))
     breaches = refuse_breaches(
         training_breaches(recipe, dataset, seen, validation), override=override_protocol
     )
-    breaches = tuple(dict.fromkeys((*start.breaches, *breaches)))
+    taught = [breach for each in taught_by for breach in each.breaches]
+    breaches = tuple(dict.fromkeys((*start.breaches, *taught, *breaches)))
     network = build_network(recipe, training, start)
     mean, std = start.mean, start.std
     card = {
@@ -145,7 +148,8 @@ def train(
     watcher = Watcher(recipe, history, watch)
     batches = TrainingData(recipe, training, validation, mean=mean, std=std)
     loss = build_loss(recipe, torch.from_numpy(training.labels), len(training.classes))
-    module = ExpressionModule(network, recipe, loss, card_json=json.dumps(card))
+    teachers = Teachers(taught_by, mean=mean, std=std)
+    module = ExpressionModule(network, recipe, loss, teachers, card_json=json.dumps(card))
     with _quiet():
         trainer = _trainer(recipe, folder, device=on_device, watcher=watcher)
         interrupted = False

@@ -1,0 +1,79 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mien.data.dataset import ExpressionDataset
+from mien.data.synthetic import synthetic_faces
+from mien.errors import CheckpointError, RecipeError
+from mien.preprocess import standardise
+from mien.training import Recipe, train
+from mien.training.checkpoint import load_checkpoint
+from mien.training.teachers import Teachers, load_teachers
+
+
+def test_teachers_say_what_they_say_alone_whatever_the_scale(
+    trained: Path, faces: ExpressionDataset
+) -> None:
+    found = load_checkpoint(trained)
+    network = found.build_network()
+    own = torch.from_numpy(standardise(faces.images[:20], mean=found.mean, std=found.std))
+    scaled = torch.from_numpy(standardise(faces.images[:20], mean=0.3, std=0.5))
+    with torch.no_grad():
+        expected = torch.softmax(network(own) / 2, dim=1)
+
+    taught = Teachers([found, found], mean=0.3, std=0.5).teach(scaled, temperature=2)
+
+    torch.testing.assert_close(taught, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_network_taught_alone_comes_to_agree_with_its_teacher(
+    trained: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    # Every label that is learned from is wrong: what it knows of faces, the teacher told it.
+    is_learned = faces.split_codes == 0
+    mislabelled = replace(faces, labels=np.where(is_learned, (faces.labels + 1) % 7, faces.labels))
+    taught = {"teachers": [str(trained)], "share": 1.0}
+    recipe = make_recipe(epochs=6, seed=1, distillation=taught)
+
+    train(recipe, mislabelled, tmp_path / "taught", device="cpu")
+
+    images = faces.split("PublicTest").images
+    readings = []
+    for run in (trained, tmp_path / "taught"):
+        found = load_checkpoint(run)
+        inputs = torch.from_numpy(standardise(images, mean=found.mean, std=found.std))
+        readings.append(found.build_network()(inputs).argmax(dim=1).numpy())
+    assert np.mean(readings[0] == readings[1]) > 0.6
+    content = torch.load(tmp_path / "taught" / "best.ckpt", weights_only=True)
+    assert not any("teacher" in name for name in content["state_dict"])
+
+
+def test_a_run_remembers_the_faces_that_its_teachers_learned_from(
+    trained: Path, make_recipe: Callable[..., Recipe], faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    others = synthetic_faces(140, seed=99)
+    recipe = make_recipe(epochs=1, distillation={"teachers": [str(trained)]})
+
+    train(recipe, others, tmp_path, device="cpu")
+
+    seen = load_checkpoint(tmp_path).seen
+    assert seen is not None
+    assert seen.contains(others.split("Training").images).all()
+    assert seen.contains(faces.split("Training").images).all()
+
+
+def test_a_teacher_that_cannot_teach_is_refused(
+    trained: Path, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=r"reads angry.*expected happy, sad"):
+        load_teachers(make_recipe(distillation={"teachers": [str(trained)]}), ("happy", "sad"))
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        load_teachers(make_recipe(distillation={"teachers": [str(tmp_path)]}), ("happy",))
+    with pytest.raises(RecipeError, match=r"progressive.epochs: expected 0 with"):
+        make_recipe(distillation={"teachers": ["x"]}, progressive={"epochs": 1})
+    with pytest.raises(RecipeError, match=r"distillation.share: expected 0 to 1, got 2\.0"):
+        make_recipe(distillation={"share": 2.0})
