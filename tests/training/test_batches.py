@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from mien.training.batches import (
     epoch_seed,
 )
 
-STANDARD = {"mean": 0.4, "std": 0.25}
+STANDARD: dict[str, Any] = {"mean": 0.4, "std": 0.25}
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from mien.cli.runs import (
     command_to_go_on,
     counted,
     open_inputs,
+    usage_errors,
 )
 from mien.errors import CheckpointError
 from mien.metadata import CLASSICAL_FILE
@@ -50,6 +51,12 @@ def train(
     resume: ResumeOption = False,
     set_: SetOption = None,
     device: DeviceOption = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine, each on a GPU of its own.")
+    ] = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Machines; run the command on each, see docs/recipes.md.")
+    ] = 1,
     override_protocol: OverrideOption = False,
 ) -> None:
     """Train a recipe; best and last checkpoints are kept every epoch.
@@ -57,6 +64,8 @@ def train(
     Example: mien train mien-s --data fer2013.csv --set epochs=10
     """
     check_output(output)
+    if devices * nodes > 1 and output is None:
+        raise typer.BadParameter("several processes need to know the folder: name --output")
     with require_extra("train"):
         loaded, dataset = open_inputs(
             recipe, set_, data, device=device, votes=votes, own_classes=own_classes
@@ -68,6 +77,8 @@ def train(
             folder,
             resume=resume,
             device=device,
+            devices=devices,
+            nodes=nodes,
             override_protocol=override_protocol,
         )
 
@@ -119,11 +130,18 @@ def _train(
     resume: bool,
     device: str,
     override_protocol: bool,
+    devices: int = 1,
+    nodes: int = 1,
 ) -> None:
     """Train with live progress; say where the run is, or after Ctrl-C how to go on."""
     from mien import training  # noqa: PLC0415
+    from mien.training.processes import Processes, is_main_process  # noqa: PLC0415
 
+    processes = Processes(devices, nodes)
+    with usage_errors():
+        processes.check(recipe, training.find_device(device))
     console = plain_console(stderr=True)
+    console.quiet = not is_main_process()
     console.print(f"{recipe.name}: {recipe.title}\n{dataset}\n→ {folder}", soft_wrap=True)
     with _Display(console) as display:
         result = training.train(
@@ -132,9 +150,12 @@ def _train(
             folder,
             resume=resume,
             device=device,
+            processes=processes,
             override_protocol=override_protocol,
             watch=display.show,
         )
+    if not is_main_process():
+        return
     if result.interrupted:
         console.print(
             f"stopped after {counted(result.epochs, 'whole epoch')}; go on with: "

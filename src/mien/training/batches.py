@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Final
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
@@ -12,7 +13,11 @@ from mien.data.ferplus import votes_by_class
 from mien.preprocess import standardise_factors
 from mien.training.augment import augment, mix
 from mien.training.losses import soft_targets
+from mien.training.processes import Share
 from mien.training.recipe import AugmentConfig, Recipe
+
+#: Of one process that trains alone.
+_WHOLE: Final = Share()
 
 
 class Faces:
@@ -52,14 +57,30 @@ class TrainingBatches:
     The order and every variation depend on the seed and the epoch alone, so a resumed run sees
     exactly what an unbroken one would. The last, shorter batch is left out: batch normalisation
     over a handful of faces is noise, and the next epoch's order is another.
+
+    Args:
+        faces: What is learned from.
+        recipe: Batch size, sampling, augmentation and seed.
+        epoch: The epoch, from 0.
+        mean: Mean that faces are standardised with.
+        std: Standard deviation likewise.
+        share: The part of each batch that this process learns from.
     """
 
     def __init__(
-        self, faces: Faces, recipe: Recipe, *, epoch: int, mean: float, std: float
+        self,
+        faces: Faces,
+        recipe: Recipe,
+        *,
+        epoch: int,
+        mean: float,
+        std: float,
+        share: Share = _WHOLE,
     ) -> None:
         self._faces = faces
         self._recipe = recipe
         self._epoch = epoch
+        self._share = share
         refining = epoch >= recipe.epochs - recipe.refine_epochs
         self._augment = AugmentConfig(flip=recipe.augment.flip) if refining else recipe.augment
         self._scale, self._shift = standardise_factors(mean=mean, std=std)
@@ -71,7 +92,10 @@ class TrainingBatches:
         labels = self._faces.labels
         seed = epoch_seed(self._recipe.seed, self._epoch)
         generator = torch.Generator(labels.device).manual_seed(seed)
-        for where in _batch_indices(labels, self._recipe, generator):
+        batches = _batch_indices(labels, self._recipe, generator)
+        if self._share.rank:
+            generator = torch.Generator(labels.device).manual_seed(self._share.seed(seed))
+        for where in map(self._share.take, batches):
             faces = self._prepare(self._faces.images[where], generator)
             yield self._mix(faces, self._faces.targets[where], generator)
 
@@ -121,16 +145,25 @@ class FeatureBatches:
         labels: ``(N,)``, which balanced sampling goes by.
         recipe: Batch size, sampling and seed.
         epoch: The epoch, for the order.
+        share: The part of each batch that this process learns from.
     """
 
     def __init__(
-        self, features: Tensor, targets: Tensor, labels: Tensor, recipe: Recipe, *, epoch: int
+        self,
+        features: Tensor,
+        targets: Tensor,
+        labels: Tensor,
+        recipe: Recipe,
+        *,
+        epoch: int,
+        share: Share = _WHOLE,
     ) -> None:
         self._features = features
         self._targets = targets
         self._labels = labels
         self._recipe = recipe
         self._epoch = epoch
+        self._share = share
 
     def __len__(self) -> int:
         return _count_batches(len(self._labels), self._recipe)
@@ -138,7 +171,7 @@ class FeatureBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         seed = epoch_seed(self._recipe.seed, self._epoch)
         generator = torch.Generator(self._labels.device).manual_seed(seed)
-        for where in _batch_indices(self._labels, self._recipe, generator):
+        for where in map(self._share.take, _batch_indices(self._labels, self._recipe, generator)):
             yield self._features[where], self._targets[where]
 
 
@@ -146,15 +179,17 @@ def _count_batches(faces: int, recipe: Recipe) -> int:
     return max(1, faces // recipe.batch_size)
 
 
-def _batch_indices(labels: Tensor, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield which faces are in each batch of an epoch."""
+def _batch_indices(labels: Tensor, recipe: Recipe, generator: torch.Generator) -> list[Tensor]:
+    """Return which faces are in each batch of an epoch."""
     if recipe.data.sampling == "balanced":
         chances = 1 / torch.bincount(labels).float()[labels]
         order = torch.multinomial(chances, len(labels), replacement=True, generator=generator)
     else:
         order = torch.randperm(len(labels), generator=generator, device=labels.device)
-    for step in range(_count_batches(len(labels), recipe)):
-        yield order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+    return [
+        order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+        for step in range(_count_batches(len(labels), recipe))
+    ]
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -23,6 +23,7 @@ from mien.training.batches import (
 )
 from mien.training.initial import hold_frozen
 from mien.training.losses import ExpressionLoss, distillation_loss
+from mien.training.processes import Share
 from mien.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
 from mien.training.teachers import Teachers
 
@@ -58,13 +59,16 @@ class TrainingData(pl.LightningDataModule):
         assert self.trainer is not None
         faces = self._faces("training", self._training, votes=self._recipe.data.votes)
         epoch = self.trainer.current_epoch
+        share = Share(self.trainer.global_rank, self.trainer.world_size)
         if self._recipe.has_fixed_features:
             features = self._features_of("training", faces)
-            return FeatureBatches(features, faces.targets, faces.labels, self._recipe, epoch=epoch)
-        return TrainingBatches(faces, self._recipe, epoch=epoch, **self._standard)
+            return FeatureBatches(
+                features, faces.targets, faces.labels, self._recipe, epoch=epoch, share=share
+            )
+        return TrainingBatches(faces, self._recipe, epoch=epoch, share=share, **self._standard)
 
     def val_dataloader(self) -> EvaluationBatches | DataLoader[tuple[Tensor, ...]]:
-        """Return the validation batches."""
+        """Return the validation batches; every process measures all of them."""
         faces = self._faces("validation", self._validation)
         if self._recipe.has_fixed_features:
             features = self._features_of("validation", faces)
@@ -125,7 +129,8 @@ class ExpressionModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seed what the network draws itself (dropout), so that resuming changes nothing."""
-        torch.manual_seed(epoch_seed(self._recipe.seed, self.current_epoch))
+        seed = epoch_seed(self._recipe.seed, self.current_epoch)
+        torch.manual_seed(Share(self.trainer.global_rank).seed(seed))
         hold_frozen(self.network, self._recipe)
         self._epochs_done = self.current_epoch
         if self.current_epoch == self._recipe.optimizer.switch_epoch > 0:
@@ -153,7 +158,8 @@ class ExpressionModule(pl.LightningModule):
     def _log(self, stage: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         hits = (logits.argmax(dim=1) == labels).float().mean()
         values = {f"{stage}_loss": loss.detach(), f"{stage}_accuracy": hits}
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(labels))
+        # Over all processes, so that each takes the same decisions.
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimiser and its schedule, stepped every batch, or by the validation loss."""

@@ -21,10 +21,10 @@ import platform
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import lightning
 import lightning.pytorch as pl
@@ -48,11 +48,14 @@ from mien.training.history import History
 from mien.training.initial import build_network, load_start, resumed_start
 from mien.training.losses import build_loss
 from mien.training.module import ExpressionModule, TrainingData
+from mien.training.processes import Processes, is_main_process
 from mien.training.protocol import learned_before, training_breaches
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import is_same_recipe
 from mien.training.splits import describe_data, learning_splits
 from mien.training.teachers import Teachers, load_teachers
+
+_ALONE: Final = Processes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +77,14 @@ class RunResult:
     interrupted: bool
 
 
-def train(
+def train(  # noqa: PLR0913 - all but three by name only
     recipe: Recipe,
     dataset: ExpressionDataset,
     folder: str | Path,
     *,
     resume: bool = False,
     device: str = "auto",
+    processes: Processes = _ALONE,
     override_protocol: bool = False,
     watch: Callable[[Progress], None] | None = None,
 ) -> RunResult:
@@ -93,6 +97,8 @@ def train(
         resume: Continue the run in ``folder`` to the same result as if it had never stopped; to
             the same weights on a CPU with the same number of threads.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``; a classical baseline is fitted on the CPU.
+        processes: How many processes train together; see :mod:`mien.training.processes`. Only the
+            first one's result is of use.
         override_protocol: Train even where that is against the protocol, and tell wherever the
             run is measured.
         watch: Called after every step and every epoch.
@@ -103,12 +109,13 @@ def train(
         DataError: The recipe's splits cannot be made from the data.
         ProtocolError: It learns from or chooses on the test split, chooses on faces that it learns
             from, or FER2013's splits are swapped.
-        ValueError: There is no such device.
+        ValueError: There is no such device, or it cannot be trained by so many processes.
     """
     import matplotlib  # noqa: F401, PLC0415 - missing, it must not stop the run at its end
 
     folder = Path(folder)
     on_device = find_device(device)
+    processes.check(recipe, on_device)
     if isinstance(recipe.model, ClassicalConfig):
         from mien.training.classical import train_classical  # noqa: PLC0415 - it imports this
 
@@ -142,21 +149,26 @@ def train(
         "seen": seen.to_text(),
         "breaches": breaches,
     }
-    write_recipe(folder, recipe)
-
     history = History(folder, keep=resume)
-    watcher = Watcher(recipe, history, watch)
+    watchers = [Watcher(recipe, history, watch)] if is_main_process() else []
+    if is_main_process():
+        write_recipe(folder, recipe)
+
     batches = TrainingData(recipe, training, validation, mean=mean, std=std)
     loss = build_loss(recipe, torch.from_numpy(training.labels), len(training.classes))
     teachers = Teachers(taught_by, mean=mean, std=std)
     module = ExpressionModule(network, recipe, loss, teachers, card_json=json.dumps(card))
     with _quiet():
-        trainer = _trainer(recipe, folder, device=on_device, watcher=watcher)
+        trainer = _trainer(recipe, folder, watchers, device=on_device, processes=processes)
         interrupted = False
         if not (resume and _is_over(folder / LAST, recipe)):
             interrupted = _fit(trainer, module, batches, folder / LAST if resume else None)
     result = run_result(folder, history, interrupted=interrupted)
+    if not is_main_process():
+        return result
     hardware = {"device": _device_name(on_device), "precision": trainer.precision}
+    if processes.count > 1:
+        hardware["processes"] = str(processes.count)
     facts = {**hardware, **_size(network), "data": data, "breaches": breaches}
     versions = {"torch": torch.__version__, "lightning": lightning.__version__}
     write_summary(folder, result, history, facts, versions)
@@ -249,9 +261,14 @@ def _is_over(last: Path, recipe: Recipe) -> bool:
 
 
 def _trainer(
-    recipe: Recipe, folder: Path, *, device: torch.device, watcher: Callback
+    recipe: Recipe,
+    folder: Path,
+    watchers: Sequence[Callback],
+    *,
+    device: torch.device,
+    processes: Processes,
 ) -> pl.Trainer:
-    callbacks: list[Callback] = [watcher]
+    callbacks: list[Callback] = [*watchers]
     if recipe.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
     if recipe.patience:
@@ -260,7 +277,10 @@ def _trainer(
         callbacks.append(EarlyStopping(watched, mode=mode, patience=recipe.patience))
     return pl.Trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
-        devices=1,
+        devices=processes.devices,
+        num_nodes=processes.nodes,
+        strategy="ddp" if processes.count > 1 else "auto",
+        use_distributed_sampler=False,  # each process takes its share itself
         precision="bf16-mixed" if uses_bf16(recipe, device) else "32-true",
         max_epochs=recipe.epochs,
         callbacks=[*callbacks, keep_checkpoint(folder, BEST), keep_checkpoint(folder, LAST)],
