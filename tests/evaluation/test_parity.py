@@ -46,7 +46,7 @@ def test_answers_that_are_not_numbers_are_told(which: int) -> None:
     forms[which][2, 1] = np.nan
 
     with pytest.raises(ModelError, match=("first", "second")[which]):
-        measure_parity(*forms, LABELS, CLASSES)
+        measure_parity(forms[0], forms[1], LABELS, CLASSES)
 
 
 def test_both_forms_must_have_read_the_same_faces() -> None:
