@@ -100,7 +100,8 @@ def test_ranges_are_those_of_training_faces_only(
             images[faces.split_codes == ("Training", "PublicTest").index(dark)] //= 4
         changed = replace(faces, images=images)
         done = quantize(fitted, changed, tmp_path / name, most_lost=100)
-        return onnx.load(done.path).graph.SerializeToString(deterministic=True)
+        serialised: bytes = onnx.load(done.path).graph.SerializeToString(deterministic=True)
+        return serialised
 
     as_they_are = graph(None, "a.onnx")
     assert graph("PublicTest", "b.onnx") == as_they_are

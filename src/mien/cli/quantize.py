@@ -70,8 +70,8 @@ def quantize(
                 override_protocol=override_protocol,
             )
             status.update("timing both")
-            both = [open_predictor(path, threads=1) for path in (model, done.path)]
-            speedups = measure_speedup(*both, dataset.images)
+            first, second = (open_predictor(path, threads=1) for path in (model, done.path))
+            speedups = measure_speedup(first, second, dataset.images)
     console = plain_console()
     console.print(_table(done, speedups))
     parity = done.parity
