@@ -20,6 +20,7 @@ from mien.cli.explain import explain
 from mien.cli.export import export
 from mien.cli.lr_range import lr_range
 from mien.cli.models import models
+from mien.cli.quantize import quantize
 from mien.cli.recipes import recipes
 from mien.cli.sweep import sweep
 from mien.cli.train import fine_tune, train
@@ -67,6 +68,7 @@ app.command()(compare)
 app.command()(explain)
 app.command()(calibrate)
 app.command()(export)
+app.command()(quantize)
 app.command()(models)
 app.command()(recipes)
 data_app.command()(audit)

@@ -24,13 +24,17 @@ _WEIGHT_INPUT: Final[Mapping[str, int]] = MappingProxyType(
     }
 )
 
+#: Operators that take a scale and a zero point beside the numbers.
+_CONVERSIONS: Final = ("QuantizeLinear", "DequantizeLinear")
+
 
 def count_operations(file: Path) -> tuple[int, int | None]:
     """Return a model's parameters and its multiply-adds for one face.
 
     Parameters are all stored floating-point and 8-bit numbers, so batch normalisation's running
-    statistics count too, unless the export folded them into the weights. Multiply-adds are those
-    of convolutions and dense layers, as :func:`mien.models.count_multiply_adds` counts them; None
+    statistics count too, unless the export folded them into the weights. Of a quantized model they
+    are its weights and biases, not the scales and zero points. Multiply-adds are those of
+    convolutions and dense layers, as :func:`mien.models.count_multiply_adds` counts them; None
     where the graph does not tell a shape.
     """
     import onnx  # noqa: PLC0415
@@ -38,8 +42,15 @@ def count_operations(file: Path) -> tuple[int, int | None]:
     model = onnx.load(file)
     numbers = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
     numbers |= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
-    held = model.graph.initializer
-    parameters = sum(math.prod(t.dims) for t in held if t.data_type in numbers)
+    conversions = [node for node in model.graph.node if node.op_type in _CONVERSIONS]
+    steps = {name for node in conversions for name in node.input[1:]}
+    # Biases have 32 bits; other numbers of so many are shapes.
+    stored = {node.input[0] for node in conversions}
+    parameters = sum(
+        math.prod(t.dims)
+        for t in model.graph.initializer
+        if t.name in stored or (t.data_type in numbers and t.name not in steps)
+    )
     return parameters, _multiply_adds(onnx.shape_inference.infer_shapes(model))
 
 
