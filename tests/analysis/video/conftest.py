@@ -10,8 +10,9 @@ from mien.results import Face, Probabilities
 
 @pytest.fixture(scope="session")
 def make_frame() -> Callable[..., TrackedFrame]:
-    """A frame of people, as track and smoothed probability of ``happy``: under 0.5 ``sad`` is shown,
-    at 0.5 ``uncertain``.
+    """A frame of people, each a track and its smoothed probability of ``happy``.
+
+    Under 0.5 ``sad`` is shown, at 0.5 ``uncertain``.
     """
 
     def face(track: int, happy: float) -> TrackedFace:

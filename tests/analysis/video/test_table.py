@@ -168,14 +168,11 @@ def test_a_finished_table_stays_until_the_new_one_is_whole(
     write(path, frames(make_frame, 5))
     older = path.read_bytes()
 
-    table = open_table(path, CLASSES, state=lambda: {"seen": 1})
-    with pytest.raises(KeyboardInterrupt), table:
-        table.write(make_frame(0))
-        table.checkpoint()
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        write(path, [make_frame(0), make_frame(1)], stop_after=1)
 
     assert path.read_bytes() == older
-    assert table.rows_at == partial_file(path)
+    assert list(read_table(partial_file(path))) == [make_frame(0)]
     write(path, [make_frame(0), make_frame(1)], resume=True)
     assert [frame.index for frame in read_table(path)] == [0, 1]
 
@@ -235,7 +232,7 @@ def test_tables_join_in_order(tmp_path: Path, make_frame: MakeFrame, suffix: str
 
     join_tables(parts, tmp_path / f"all{suffix}")
 
-    assert list(read_table(tmp_path / f"all{suffix}")) == sum(wanted, [])
+    assert list(read_table(tmp_path / f"all{suffix}")) == [*wanted[0], *wanted[2]]
 
 
 def test_names_that_are_no_text_come_back(tmp_path: Path, make_frame: MakeFrame) -> None:
