@@ -130,6 +130,8 @@ def video(
                 _print_file(table)
             elif output is not None and output.exists():
                 announce(output)
+            if annotate is not None:
+                announce(annotate)
     if any(outcome.error or outcome.truncated for outcome in outcomes):
         raise typer.Exit(SOME_FAILED)
 
@@ -308,7 +310,7 @@ class _Summary:
                 if share >= 0.005:
                     shown.append("■ ", colours[name]).append(f"{name} {share:.0%}   ")
             cells = [Text(source if number == 0 else "")] * self._several
-            times = (clock(person.first_s), clock(person.seen_s))
+            times = (clock(person.first_s, tenths=True), clock(person.seen_s, tenths=True))
             self._table.add_row(*cells, str(person.track), *times, shown)
         if not people:
             cells = [Text(source)] * self._several

@@ -66,6 +66,8 @@ class ClipsDisplay:
             self._say(f"mien: {outcome.error}")
         elif outcome.truncated is not None:
             self._say(f"mien: {outcome.source}: {outcome.truncated}; the frames before were read")
+        for remark in outcome.remarks:
+            self._say(f"mien: {outcome.source}: {remark}")
 
     def _reach(self, source: str, seconds: float) -> None:
         if self._lengths:

@@ -67,7 +67,9 @@ def _shown_most(people: Sequence[Person]) -> str:
 def _person_row(person: Person, labels: Sequence[str]) -> dict[str, Any]:
     return {
         "track": person.track,
-        "times": (clock(person.first_s), clock(person.last_s), clock(person.seen_s)),
+        "times": [
+            clock(each, tenths=True) for each in (person.first_s, person.last_s, person.seen_s)
+        ],
         "shares": [person.shares[name] for name in labels],
         "most": max(person.shares.values()),
     }
@@ -75,7 +77,7 @@ def _person_row(person: Person, labels: Sequence[str]) -> dict[str, Any]:
 
 def _episode_row(episode: Episode) -> dict[str, Any]:
     return {
-        "start": clock(episode.start_s),
+        "start": clock(episode.start_s, tenths=True),
         "track": episode.track,
         "expression": episode.expression,
         "lasts": f"{episode.duration_s:.1f} s",

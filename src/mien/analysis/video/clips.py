@@ -17,7 +17,7 @@ from mien.metadata import file_sha256
 if TYPE_CHECKING:
     from mien.analysis.analyzer import Analyzer
     from mien.analysis.video.annotated import AnnotatedVideo
-    from mien.analysis.video.frames import VideoFile
+    from mien.analysis.video.frames import VideoFile, VideoFrame
 
 #: Videos in a folder: the containers that people keep clips in. A file named by itself may be of
 #: any format that FFmpeg reads.
@@ -112,12 +112,14 @@ class ClipOutcome:
         frames: Frames in its table.
         error: Why it could not be read; None where it could.
         truncated: Why its end could not be read; None where it could.
+        remarks: What else its owner should know, a line each.
     """
 
     source: str
     frames: int = 0
     error: str | None = None
     truncated: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class ReadingStoppedError(Exception):
@@ -145,7 +147,10 @@ def find_clips(sources: Iterable[str]) -> list[str]:
     Raises:
         MediaError: A source does not exist, is a URL, or stands for no video at all.
     """
-    found = {str(Path(clip).absolute()): clip for each in sources for clip in _expand(each)}
+    found: dict[Path, str] = {}
+    for source in sources:
+        for clip in _expand(source):
+            found.setdefault(Path(clip).absolute(), clip)
     return list(found.values())
 
 
@@ -186,14 +191,9 @@ def read_clip(
                 )
             )
             annotated = _open_annotated(stack, job, video)
-            done = -1
             if table.resumed is not None:
                 reader.restore(table.resumed.reader)
-                done = table.resumed.last_index
-            for frame in video:
-                # Decoding again what is read already is the one way to the very same frames.
-                if frame.index <= done:
-                    continue
+            for frame in _frames_left(stack, video, table):
                 if should_stop():
                     table.checkpoint()
                     raise _StopAskedError
@@ -205,7 +205,36 @@ def read_clip(
     except _StopAskedError:
         assert table is not None
         raise ReadingStoppedError(job.source, table.frames, table.rows_at) from None
-    return ClipOutcome(source=job.source, frames=table.frames, truncated=video.truncated)
+    return ClipOutcome(
+        source=job.source,
+        frames=table.frames,
+        truncated=video.truncated,
+        remarks=tuple(_remarks(video, annotated)),
+    )
+
+
+def _frames_left(
+    stack: ExitStack, video: "VideoFile", table: TableWriter
+) -> "Iterator[VideoFrame]":
+    """Yield the frames that are not in the table yet.
+
+    All are decoded, those too that are read already: the one way to come to the very same frames.
+    """
+    from mien.analysis.video.stream import decode_ahead  # noqa: PLC0415 - comes with ONNX Runtime
+
+    frames: Any = decode_ahead(video)
+    # Before the video is closed, since a thread decodes it.
+    stack.callback(frames.close)
+    done = -1 if table.resumed is None else table.resumed.last_index
+    return (frame for frame in frames if frame.index > done)
+
+
+def _remarks(video: "VideoFile", annotated: "AnnotatedVideo | None") -> Iterator[str]:
+    if video.damaged:
+        frames = "frame" if video.damaged == 1 else "frames"
+        yield f"{video.damaged:,} {frames} could not be decoded and were left out"
+    if annotated is not None and annotated.silent_because is not None:
+        yield f"{annotated.path} has no sound: {annotated.silent_because}"
 
 
 def describe_run(clips: Sequence[str], options: ReadingOptions) -> dict[str, Any]:

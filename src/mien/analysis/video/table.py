@@ -1,7 +1,7 @@
 """Tables of what was read in a video: CSV, JSON, JSON Lines and Parquet, none lost in a crash.
 
 While a video is read its rows go, frame by frame, to a text file beside the table that only grows:
-``faces.parquet.partial.csv`` is a table of its own at every moment. Every 200 frames
+``faces.parquet.partial.csv`` is a table of its own at every moment. Every few seconds
 ``faces.parquet.resume.json`` takes down where the reading is. The table appears, whole, at the end.
 """
 
@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -22,8 +23,9 @@ from mien.analysis.video.table_formats import check_format, convert_rows, row_su
 from mien.cache import atomic_write
 from mien.errors import MediaError
 
-#: Frames from one checkpoint to the next: seconds of work, at most, are done twice.
-_BLOCK: Final = 200
+#: From one checkpoint to the next: seconds of work, at most, are done twice.
+_CHECKPOINT_FRAMES: Final = 200
+_CHECKPOINT_S: Final = 5.0
 
 
 def open_table(
@@ -47,7 +49,7 @@ def open_table(
         resume: Go on after the rows of a stopped run; from the start where there are none.
         made_by: What the rows depend on, as JSON types; a resumed run must have the same.
         state: Gives what the reader needs to go on after the frame written last, as JSON types;
-            called every 200 frames, from ``write``.
+            called every few seconds, from ``write``.
 
     Raises:
         MediaError: The suffix is another or the file cannot be written; there are rows of a
@@ -86,6 +88,7 @@ class TableWriter:
         self._state = state
         self._columns = record_columns(classes) if row_suffix(path) == ".csv" else ()
         self.rows_at: Path | None = None
+        self._checkpoint_time = time.monotonic()
         with _told_of(path):
             self.resumed = self._find_stopped_run(resume=resume)
             self.frames = self.resumed.frames if self.resumed else 0
@@ -133,7 +136,8 @@ class TableWriter:
             self._rows.flush()
             self.frames += 1
             self._last = replace(self._last, last_index=frame.index, last_time_s=frame.time_s)
-            if self.frames % _BLOCK == 0:
+            late = time.monotonic() - self._checkpoint_time >= _CHECKPOINT_S
+            if late or self.frames % _CHECKPOINT_FRAMES == 0:
                 self.checkpoint()
 
     def checkpoint(self) -> None:
@@ -147,6 +151,7 @@ class TableWriter:
         with _told_of(self.path):
             self._rows.flush()
             os.fsync(self._rows.fileno())
+            self._checkpoint_time = time.monotonic()
             self._keep(
                 replace(
                     self._last,
@@ -173,9 +178,11 @@ class TableWriter:
                 )
         elif resume and self.path.exists():
             raise MediaError(f"{self.path}: is finished, there is nothing to resume")
-        if found is None or not resume or found.frames == 0:
+        if found is None or not resume or not self._holds_rows():
             return None
         found.check_made_by(self._made_by, self.path, self.partial)
+        if found.frames == 0:
+            return None
         if self.partial.stat().st_size < found.size_bytes:
             raise MediaError(f"{self.partial}: rows are missing: delete it to start afresh")
         os.truncate(self.partial, found.size_bytes)

@@ -5,6 +5,7 @@ a second and one of hours cost the same to draw.
 """
 
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,6 +88,7 @@ def draw_timeline(timeline: Timeline, *, width: float = _WIDTH) -> "Figure":
     """
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
+        from matplotlib.ticker import MultipleLocator  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtraError("matplotlib", "video") from error
     people = timeline.summary()
@@ -103,10 +105,12 @@ def draw_timeline(timeline: Timeline, *, width: float = _WIDTH) -> "Figure":
         band, stack = _lane_pixels(timeline, person.track, edges, colours)
         for pixels, (top, bottom) in ((band, _BAND), (stack, _STACK)):
             extent = (start, end, lane + bottom, lane + top)
-            axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")
+            # Above the grid, which would cut the lanes otherwise.
+            axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest", zorder=2)
     axes.set(xlim=(start, end), ylim=(max(1, len(drawn)), 0))
     _finish(axes, drawn, len(people) - len(drawn))
-    _draw_legend(figure, people, colours, columns=max(2, round(width / 1.15)))
+    axes.xaxis.set_major_locator(MultipleLocator(_tick_step(end - start, round(width / 1.1))))
+    _draw_legend(figure, colours, columns=max(2, round(width / 1.15)))
     return figure
 
 
@@ -191,30 +195,38 @@ def _finish(axes: Any, drawn: Sequence[Person], left_out: int) -> None:
         axes.set_title(text, loc="left", fontsize=8.5, color=_SOFT)
 
 
-def clock(seconds: float) -> str:
-    """Return a time as people read it: ``1:05``, ``2:03:09``, with tenths only where there are.
+def clock(seconds: float, *, tenths: bool | None = None) -> str:
+    """Return a time as people read it.
 
-    >>> clock(65), clock(7389), clock(0.5)
-    ('1:05', '2:03:09', '0:00.5')
+    Args:
+        seconds: The time.
+        tenths: Whether tenths of a second are told; by default where they are not 0.
+
+    >>> clock(65), clock(7389), clock(0.5), clock(7, tenths=True)
+    ('1:05', '2:03:09', '0:00.5', '0:07.0')
     """
-    tenths = round(seconds * 10)
-    minutes, tenths = divmod(tenths, 600)
+    whole, rest = divmod(round(seconds * 10) if tenths is not False else round(seconds) * 10, 10)
+    minutes, whole = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
-    rest = f"{tenths // 10:02d}" + (f".{tenths % 10}" if tenths % 10 else "")
-    return f"{hours}:{minutes:02d}:{rest}" if hours else f"{minutes}:{rest}"
+    text = f"{hours}:{minutes:02d}:{whole:02d}" if hours else f"{minutes}:{whole:02d}"
+    return f"{text}.{rest}" if tenths or (tenths is None and rest) else text
 
 
-def _draw_legend(
-    figure: "Figure", people: Sequence[Person], colours: dict[str, str], *, columns: int
-) -> None:
-    """Explain the colours of what anybody was shown with."""
+def _tick_step(seconds: float, most: int) -> float:
+    """Return the shortest time that people count in of which at most so many fit."""
+    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
+    fitting = (step for step in steps if seconds / step <= most)
+    return next(fitting, 3600 * math.ceil(seconds / 3600 / most))
+
+
+def _draw_legend(figure: "Figure", colours: dict[str, str], *, columns: int) -> None:
+    """Explain the colours."""
     from matplotlib.patches import Patch  # noqa: PLC0415 - slow to import
 
-    shown = [name for name in colours if any(person.shares[name] for person in people)]
-    if shown:
+    if colours:
         figure.legend(
-            [Patch(facecolor=colours[name]) for name in shown],
-            [name.replace("$", r"\$") for name in shown],
+            [Patch(facecolor=colour) for colour in colours.values()],
+            [name.replace("$", r"\$") for name in colours],
             loc="outside upper left",
             ncols=columns,
             frameon=False,
