@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from mien.analysis.analyzer import Analyzer
     from mien.analysis.video.annotated import AnnotatedVideo
     from mien.analysis.video.frames import VideoFile, VideoFrame
+    from mien.analysis.video.results import TrackedFrame
+    from mien.analysis.video.stream import FrameReader
 
 #: Videos in a folder: the containers that people keep clips in. A file named by itself may be of
 #: any format that FFmpeg reads.
@@ -166,7 +169,7 @@ def read_clip(
     Args:
         job: The clip.
         analyzer: What reads it, opened by ``job.options``.
-        should_stop: Asked before each frame.
+        should_stop: Asked after each frame.
         on_frame: Told the time of each frame in seconds when its rows are written.
 
     Raises:
@@ -191,17 +194,14 @@ def read_clip(
                 )
             )
             annotated = _open_annotated(stack, job, video)
-            if table.resumed is not None:
-                reader.restore(table.resumed.reader)
-            for frame in _frames_left(stack, video, table):
-                if should_stop():
-                    table.checkpoint()
-                    raise _StopAskedError
-                result = reader.read(frame)
+            for frame, result in _read_left(stack, analyzer, video, reader, table):
                 table.write(result)
                 if annotated is not None:
                     annotated.write(frame, result)
                 on_frame(frame.time_s)
+                if should_stop():
+                    table.checkpoint()
+                    raise _StopAskedError
     except _StopAskedError:
         assert table is not None
         raise ReadingStoppedError(job.source, table.frames, table.rows_at) from None
@@ -213,20 +213,37 @@ def read_clip(
     )
 
 
-def _frames_left(
-    stack: ExitStack, video: "VideoFile", table: TableWriter
-) -> "Iterator[VideoFrame]":
-    """Yield the frames that are not in the table yet.
+def _read_left(
+    stack: ExitStack,
+    analyzer: "Analyzer",
+    video: "VideoFile",
+    reader: "FrameReader",
+    table: TableWriter,
+) -> "Iterator[tuple[VideoFrame, TrackedFrame]]":
+    """Yield the frames that are not in the table yet, with what is read in them.
 
     All are decoded, those too that are read already: the one way to come to the very same frames.
     """
-    from mien.analysis.video.stream import decode_ahead  # noqa: PLC0415 - comes with ONNX Runtime
+    from mien.analysis.video.stream import read_video  # noqa: PLC0415 - comes with ONNX Runtime
 
-    frames: Any = decode_ahead(video)
-    # Before the video is closed, since a thread decodes it.
-    stack.callback(frames.close)
-    done = -1 if table.resumed is None else table.resumed.last_index
-    return (frame for frame in frames if frame.index > done)
+    done = -1
+    if table.resumed is not None:
+        reader.restore(table.resumed.reader)
+        done = table.resumed.last_index
+    # Frames that are decoded, by a thread, and wait for their results.
+    waiting: deque[VideoFrame] = deque()
+
+    def frames_left() -> "Iterator[VideoFrame]":
+        for frame in video:
+            if frame.index > done:
+                waiting.append(frame)
+                yield frame
+
+    results: Any = read_video(analyzer, frames_left(), source=reader.source, reader=reader)
+    # Before the video is closed, since that thread may be decoding.
+    stack.callback(results.close)
+    for result in results:
+        yield waiting.popleft(), result
 
 
 def _remarks(video: "VideoFile", annotated: "AnnotatedVideo | None") -> Iterator[str]:
