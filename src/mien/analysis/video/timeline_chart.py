@@ -30,7 +30,9 @@ MAX_LANES: Final = 12
 
 _WIDTH: Final = 9.6  # inches
 _DPI: Final = 150
-_LANE: Final = 0.62  # inches
+#: Height of a lane in inches: of many, and at most, where few leave room.
+_LANE: Final = 0.62
+_TALL_LANE: Final = 1.2
 #: Within a lane, from its top: the band of what is shown, and the probabilities below it.
 _BAND: Final = (0.1, 0.34)
 _STACK: Final = (0.4, 0.92)
@@ -94,7 +96,9 @@ def draw_timeline(timeline: Timeline, *, width: float = _WIDTH) -> "Figure":
     people = timeline.summary()
     longest = sorted(people, key=lambda person: -person.seen_s)[:MAX_LANES]
     drawn = [person for person in people if person in longest]
-    height = 0.95 + _LANE * max(1, len(drawn)) + 0.2 * (len(people) > len(drawn))
+    count = max(1, len(drawn))
+    lanes = count * min(_TALL_LANE, max(_LANE, 2.2 / count))
+    height = 0.95 + lanes + 0.2 * (len(people) > len(drawn))
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
     start = float(timeline.time_s[0]) if len(timeline) else 0.0
@@ -107,7 +111,7 @@ def draw_timeline(timeline: Timeline, *, width: float = _WIDTH) -> "Figure":
             extent = (start, end, lane + bottom, lane + top)
             # Above the grid, which would cut the lanes otherwise.
             axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest", zorder=2)
-    axes.set(xlim=(start, end), ylim=(max(1, len(drawn)), 0))
+    axes.set(xlim=(start, end), ylim=(count, 0))
     _finish(axes, drawn, len(people) - len(drawn))
     axes.xaxis.set_major_locator(MultipleLocator(_tick_step(end - start, round(width / 1.1))))
     _draw_legend(figure, colours, columns=max(2, round(width / 1.15)))
