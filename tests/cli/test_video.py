@@ -214,7 +214,7 @@ def test_a_clip_that_breaks_off_is_read_as_far_as_it_goes(sad_model: Path, tmp_p
 
     called = Called(cut, "--model", sad_model, "-o", tmp_path / "faces.csv")
 
-    assert (called.code, called.exception) == (1, None), called.exception
+    assert called.code == 1
     assert f"{cut}: " in called.error
     assert 0 < len(list(read_table(tmp_path / "faces.csv"))) < 60
 
