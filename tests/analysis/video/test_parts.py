@@ -113,7 +113,7 @@ def test_one_clip_has_its_table_at_once(
     table = tmp_path / "faces.csv"
 
     with ClipTables(table, clips[:1], ReadingOptions(), several=False, resume=False) as tables:
-        write(*tables.paths, make_frame(0))
+        write(tables.paths[0], make_frame(0))
 
     assert tables.paths == [table]
     assert list(read_table(table)) == [make_frame(0)]

@@ -18,7 +18,8 @@ Pixels = npt.NDArray[np.uint8]
 
 def lanes(timeline: Timeline) -> list[Pixels]:
     """Return the band and the probabilities of each lane as they are drawn."""
-    return [image.get_array() for image in draw_timeline(timeline).axes[0].get_images()]
+    images: Any = draw_timeline(timeline).axes[0].get_images()
+    return [image.get_array() for image in images]
 
 
 def rgb(name: str) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """Many clips read at the same time, each by one of several processes."""
 
+import functools
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -54,13 +55,8 @@ def read_clips(
         return
     analyzer = jobs[0].options.open_analyzer()
     for job in jobs:
-        yield _outcome(
-            job,
-            analyzer,
-            should_stop=should_stop,
-            # Bound by default: a closure would tell of the last job.
-            on_frame=lambda time_s, job=job: on_frame(job, time_s),  # type: ignore[misc]
-        )
+        told = functools.partial(on_frame, job)
+        yield _outcome(job, analyzer, should_stop=should_stop, on_frame=told)
 
 
 def _read_in_processes(

@@ -20,7 +20,7 @@ from mien.analysis.video.table_formats import read_table
 from mien.errors import MediaError, MienError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped,unused-ignore]
     import polars as pl
 
 #: Longest absence, in seconds, that an episode goes on over, if the same is shown after it.
