@@ -1,0 +1,328 @@
+"""``mien video``: read the expressions in video files."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from mien.cli.analyze import SOME_FAILED, UncertainOption
+from mien.cli.console import plain_console
+from mien.cli.errors import require_extra
+from mien.cli.outputs import PAGE, announce, check_output
+from mien.cli.runs import INTERRUPTED, command_to_go_on
+from mien.cli.video_progress import ClipsDisplay, stop_on_ctrl_c
+from mien.errors import MediaError
+
+if TYPE_CHECKING:
+    from mien.analysis.video.clips import ClipJob, ClipOutcome, ReadingOptions
+    from mien.analysis.video.parts import ClipTables
+    from mien.analysis.video.timeline import Timeline
+
+_CHARTS = (".png", ".svg", *PAGE)
+#: Expressions of a person in the summary.
+_SHOWN = 3
+
+
+def video(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="CLIP...", help="Video files, folders, or patterns in quotes."),
+    ],
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write FILE.csv, .parquet, .json or .jsonl: a row a face and frame.",
+        ),
+    ] = None,
+    annotate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write the clip with boxes and labels: FILE.mp4; of several clips, a folder.",
+        ),
+    ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Draw who showed what when: FILE.png, .svg or .html; of several, a folder.",
+        ),
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Read one frame of so many.")] = 1,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Read so many frames a second.", show_default="all"),
+    ] = None,
+    start: Annotated[float, typer.Option(min=0, help="From so many seconds on.")] = 0.0,
+    end: Annotated[
+        float | None, typer.Option(min=0, help="Up to so many seconds.", show_default="the end")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a stopped run of --output left off.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Clips read at the same time.")] = 1,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An ONNX file of 'mien export'.")
+    ] = None,
+    min_face: Annotated[
+        int | None, typer.Option(min=12, help="Smallest face to look for, in pixels.")
+    ] = None,
+    uncertain_below: UncertainOption = None,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Processor threads a worker; 0: all cores, shared out.")
+    ] = 0,
+) -> None:
+    """Read the expressions in videos: who shows what, when, with one number a person.
+
+    Prints a summary on a terminal; elsewhere JSON, or nothing with --output. Of several clips
+    --output is one table, told apart by its column source.
+
+    Ctrl-C keeps the rows so far and exits with 130; the same call with --resume goes on. Exits
+    with 1 when some clip could not be read to its end, 2 for a wrong call.
+
+    Example: mien video interview.mp4 --output faces.csv --timeline faces.html
+    """
+    with require_extra("video"):
+        from mien.analysis.video.clips import ReadingOptions, find_clips  # noqa: PLC0415
+        from mien.analysis.video.parts import ClipTables  # noqa: PLC0415
+
+        clips = find_clips(sources)
+        # A folder may hold one clip today and two tomorrow: what was named decides.
+        several = len(clips) > 1 or not Path(sources[0]).is_file()
+        if every > 1 and fps is not None:
+            raise typer.BadParameter("--every and --fps: choose one")
+        if end is not None and end <= start:
+            raise typer.BadParameter(f"nothing lies from {start:g} s to {end:g} s")
+        if resume and (output is None or annotate is not None):
+            raise typer.BadParameter("--resume goes on with a table: name --output, no --annotate")
+        _check_outputs(clips, output, annotate, timeline, several=several)
+        workers = min(workers, len(clips))
+        options = ReadingOptions(
+            every=every,
+            fps=fps,
+            start_s=start,
+            end_s=end,
+            model=model,
+            min_face=min_face,
+            uncertain_below=uncertain_below,
+            threads=threads or max(1, (os.cpu_count() or 1) // workers),
+        )
+        with ExitStack() as stack:
+            table = output or _temporary_table(stack)
+            tables = ClipTables(table, clips, options, several=several, resume=resume)
+            jobs = _jobs(tables, clips, options, annotate, resume=resume)
+            with _told_when_stopped(tables, is_kept=output is not None), tables:
+                outcomes = _read(tables, jobs, workers)
+                _draw(jobs, timeline, several=several, summarise=sys.stdout.isatty())
+            if output is None and not sys.stdout.isatty():
+                _print_file(table)
+            elif output is not None and output.exists():
+                announce(output)
+            if annotate is not None:
+                announce(annotate)
+    if any(outcome.error or outcome.truncated for outcome in outcomes):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _check_outputs(
+    clips: list[str],
+    output: Path | None,
+    annotate: Path | None,
+    timeline: Path | None,
+    *,
+    several: bool,
+) -> None:
+    """See that all that is wanted can be written, before any work is done.
+
+    Raises:
+        typer.BadParameter: It cannot.
+        MissingExtraError: What draws or writes it is not installed.
+    """
+    from mien.analysis.video.table_formats import TABLE_SUFFIXES  # noqa: PLC0415
+
+    sources = [Path(clip) for clip in clips]
+    check_output(output, suffixes=TABLE_SUFFIXES, sources=sources)
+    for path, option, suffixes in (
+        (annotate, "--annotate", (".mp4",)),
+        (timeline, "--timeline", _CHARTS),
+    ):
+        if path is not None and several and path.suffix.lower() in suffixes and not path.is_dir():
+            raise typer.BadParameter(f"{path}: of several clips, name a folder", param_hint=option)
+        check_output(path, option=option, suffixes=() if several else suffixes, sources=sources)
+    if timeline is not None:
+        import matplotlib as mpl  # noqa: F401, PLC0415 - told before the work that it is missing
+
+        if several or timeline.suffix.lower() in PAGE:
+            import jinja2  # noqa: F401, PLC0415
+
+
+def _temporary_table(stack: ExitStack) -> Path:
+    """Return where rows go that are only printed."""
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-"))
+    return Path(folder) / "faces.json"
+
+
+def _jobs(
+    tables: "ClipTables",
+    clips: list[str],
+    options: "ReadingOptions",
+    annotate: Path | None,
+    *,
+    resume: bool,
+) -> "list[ClipJob]":
+    from mien.analysis.video.clips import ANNOTATED_SUFFIX, ClipJob  # noqa: PLC0415
+
+    several = annotate is not None and annotate.suffix.lower() != ".mp4"
+    annotated: list[Path | None] = [annotate] * len(clips)
+    if annotate is not None and several:
+        annotated = [annotate / f"{name}{ANNOTATED_SUFFIX}" for name in _free_names(clips)]
+    return [
+        ClipJob(source=clip, table=path, annotated=seen, resume=resume, options=options)
+        for clip, path, seen in zip(clips, tables.paths, annotated, strict=True)
+    ]
+
+
+def _free_names(clips: list[str]) -> list[str]:
+    """Return a name for what is made of each clip: its own, with a number where it is taken."""
+    names: list[str] = []
+    for clip in clips:
+        stem, number = Path(clip).stem, 1
+        name = stem
+        while name in names:
+            number += 1
+            name = f"{stem}-{number}"
+        names.append(name)
+    return names
+
+
+def _read(tables: "ClipTables", jobs: "list[ClipJob]", workers: int) -> "list[ClipOutcome]":
+    """Read the clips, drawing how far that is.
+
+    Raises:
+        MediaError: There is one clip, and it cannot be read.
+        ReadingStoppedError: Ctrl-C was pressed.
+    """
+    from mien.analysis.video.parallel import read_clips  # noqa: PLC0415
+
+    waiting = [job for job in jobs if not (job.resume and tables.is_done(job.table))]
+    outcomes: list[ClipOutcome] = []
+    if not waiting:
+        return outcomes
+    with stop_on_ctrl_c() as should_stop, ClipsDisplay(waiting) as display:
+        for outcome in read_clips(
+            waiting, workers=workers, should_stop=should_stop, on_frame=display.show
+        ):
+            if outcome.error is not None and len(jobs) == 1:
+                raise MediaError(outcome.error)
+            display.finish(outcome)
+            outcomes.append(outcome)
+    return outcomes
+
+
+@contextmanager
+def _told_when_stopped(tables: "ClipTables", *, is_kept: bool) -> Iterator[None]:
+    """On Ctrl-C, say where the rows so far are and how to go on."""
+    from mien.analysis.video.clips import ReadingStoppedError  # noqa: PLC0415
+
+    try:
+        yield
+    except (ReadingStoppedError, KeyboardInterrupt) as stopped:
+        rows_at = tables.rows_at or getattr(stopped, "rows_at", None)
+        if rows_at is None or not is_kept:
+            typer.echo("mien: stopped", err=True)
+        else:
+            command = command_to_go_on(*() if "--resume" in sys.argv else ("--resume",))
+            line = f"mien: stopped; the rows so far: {rows_at}; go on with: {command}"
+            typer.echo(line, err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _draw(
+    jobs: "list[ClipJob]",
+    timeline: Path | None,
+    *,
+    several: bool,
+    summarise: bool,
+) -> None:
+    """Draw the timelines that are wanted, and a summary for a person at a terminal."""
+    from mien.analysis.video.timeline import Timeline  # noqa: PLC0415
+
+    if timeline is None and not summarise:
+        return
+    summary = _Summary(several=several)
+    names = _free_names([job.source for job in jobs])
+    for job, name in zip(jobs, names, strict=True):
+        if not job.table.exists():
+            continue
+        read = Timeline.read(job.table)
+        summary.add(job.source, read)
+        if timeline is not None:
+            path = timeline / f"{name}.html" if several else timeline
+            _write_timeline(path, read)
+            announce(path)
+    if summarise:
+        summary.print()
+
+
+def _write_timeline(path: Path, timeline: "Timeline") -> None:
+    if path.suffix.lower() not in PAGE:
+        timeline.plot(path)
+        return
+    from mien.report.timeline import write_timeline_page  # noqa: PLC0415
+
+    write_timeline_page(path, timeline)
+
+
+class _Summary:
+    """Shows people who showed what, and for how long."""
+
+    def __init__(self, *, several: bool) -> None:
+        self._several = several
+        self._table = Table(box=None, pad_edge=False, header_style="dim")
+        if several:
+            self._table.add_column("clip", overflow="fold")
+        self._table.add_column("person", justify="right")
+        self._table.add_column("from", justify="right", no_wrap=True)
+        self._table.add_column("seen", justify="right", no_wrap=True)
+        self._table.add_column("shown most of that time")
+
+    def add(self, source: str, timeline: "Timeline") -> None:
+        """Add the people of one clip."""
+        from mien.analysis.video.timeline_chart import clock, label_colours  # noqa: PLC0415
+
+        people = timeline.summary()
+        colours = label_colours(timeline.labels)
+        for number, person in enumerate(people):
+            shown = Text()
+            for name, share in sorted(person.shares.items(), key=lambda item: -item[1])[:_SHOWN]:
+                if share >= 0.005:
+                    shown.append("■ ", colours[name]).append(f"{name} {share:.0%}   ")
+            cells = [Text(source if number == 0 else "")] * self._several
+            times = (clock(person.first_s, tenths=True), clock(person.seen_s, tenths=True))
+            self._table.add_row(*cells, str(person.track), *times, shown)
+        if not people:
+            cells = [Text(source)] * self._several
+            self._table.add_row(*cells, "", "", "", Text("no face found", style="dim"))
+
+    def print(self) -> None:
+        """Print the table, since its columns' widths are only known now."""
+        plain_console().print(self._table)
+
+
+def _print_file(path: Path) -> None:
+    """Print a table as it is; none where no clip could be read."""
+    if path.exists():
+        with path.open(encoding="utf-8") as stream:
+            shutil.copyfileobj(stream, sys.stdout)

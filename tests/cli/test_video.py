@@ -1,0 +1,226 @@
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+from typer.testing import CliRunner
+
+from mien.analysis.video.table import partial_file
+from mien.analysis.video.table_formats import read_table
+from mien.cli.app import app, main
+
+pytest.importorskip("mien.analysis.video.stream")
+
+av = pytest.importorskip("av")
+
+
+@pytest.fixture(scope="session")
+def sad_model(tmp_path_factory: pytest.TempPathFactory, write_model: Callable[..., Path]) -> Path:
+    """A model that finds everybody sad."""
+    return write_model(tmp_path_factory.mktemp("model") / "sad.onnx", finds="sad")
+
+
+def write_clip(path: Path, frames: int, fps: int = 10) -> Path:
+    """Write a clip of a face that moves to the right."""
+    photo = skimage.data.astronaut()[:200, 120:360]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = 240, 200, "yuv420p"
+        for i in range(frames):
+            picture = av.VideoFrame.from_ndarray(np.roll(photo, i % 20, axis=1), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("clip") / "walk.mp4", 12)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two clips, in two folders, and one that is none."""
+    clips = tmp_path / "clips"
+    (clips / "more").mkdir(parents=True)
+    write_clip(clips / "walk.mp4", 4)
+    write_clip(clips / "more" / "walk.mp4", 3)
+    (clips / "broken.mp4").write_text("no video")
+    return clips
+
+
+class Called:
+    """What a call of the command gave."""
+
+    def __init__(self, *arguments: Any) -> None:
+        result = CliRunner().invoke(app, ["video", *map(str, arguments), "--threads", "1"])
+        self.code = result.exit_code
+        self.out = result.stdout
+        self.error = result.stderr
+        self.exception = result.exception
+
+
+def test_piped_output_is_json(clip: Path, sad_model: Path) -> None:
+    called = Called(clip, "--model", sad_model)
+
+    results = json.loads(called.out)
+    assert called.code == 0
+    assert [result["frame"] for result in results] == list(range(12))
+    assert {face["expression"] for result in results for face in result["faces"]} == {"sad"}
+    assert {face["track"] for result in results for face in result["faces"]} == {1}
+
+
+def test_a_table_and_pictures_are_written_at_once(
+    clip: Path, sad_model: Path, tmp_path: Path
+) -> None:
+    table, drawn, page = (tmp_path / f"faces.{suffix}" for suffix in ("csv", "mp4", "html"))
+
+    called = Called(
+        clip, "--model", sad_model, "-o", table, "--annotate", drawn, "--timeline", page
+    )
+
+    assert (called.code, called.out) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert [row["frame"] for row in rows] == [str(i) for i in range(12)]
+    with av.open(str(drawn)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 12
+    assert "100.0 %" in page.read_text()
+    assert sorted(tmp_path.iterdir()) == sorted([table, drawn, page])
+
+
+def test_frames_can_be_chosen(clip: Path, sad_model: Path, tmp_path: Path) -> None:
+    def indices(*options: Any) -> list[int]:
+        path = tmp_path / "faces.jsonl"
+        assert Called(clip, "--model", sad_model, "-o", path, *options).code == 0
+        return [frame.index for frame in read_table(path)]
+
+    assert indices("--every", 5) == [0, 5, 10]
+    assert indices("--start", 0.5, "--end", 0.8) == [5, 6, 7]
+    assert indices("--fps", 2) == [0, 5, 10]
+
+
+def test_several_clips_are_one_table_whatever_the_workers(
+    folder: Path, sad_model: Path, tmp_path: Path
+) -> None:
+    call = (folder, "--model", sad_model, "--timeline", tmp_path / "drawn")
+
+    one = Called(*call, "-o", tmp_path / "one.parquet")
+    two = Called(*call, "-o", tmp_path / "two.parquet", "--workers", 2)
+
+    assert (one.code, two.code) == (1, 1)
+    assert "broken.mp4" in one.error
+    assert "broken.mp4" in two.error
+    frames = list(read_table(tmp_path / "one.parquet"))
+    assert frames == list(read_table(tmp_path / "two.parquet"))
+    assert [(Path(frame.source).parent.name, frame.index) for frame in frames] == [
+        *[("more", i) for i in range(3)],
+        *[("clips", i) for i in range(4)],
+    ]
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [
+        "walk-2.html",
+        "walk.html",
+    ]
+    assert not list(tmp_path.glob("*.parts"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path, sad_model: Path) -> None:
+    clip = write_clip(tmp_path / "long.mp4", 120)
+    table = tmp_path / "faces.csv"
+    call = ["video", str(clip), "--model", str(sad_model), "--threads", "1", "-o"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "mien", *call, str(table)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    while not (partial_file(table).exists() and partial_file(table).read_text().count("\n") > 20):
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, error = running.communicate(timeout=60)
+
+    assert running.returncode == 130
+    assert f"the rows so far: {table}; go on with: mien video" in error
+    assert error.count("\n") == 1
+    rows = list(read_table(table))
+    assert [frame.index for frame in rows] == list(range(len(rows)))
+    assert 20 <= len(rows) < 120
+
+    runner = CliRunner()
+    assert runner.invoke(app, [*call, str(table), "--resume"]).exit_code == 0
+    assert runner.invoke(app, [*call, str(tmp_path / "whole.csv")]).exit_code == 0
+    assert table.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["none.mp4"], "none.mp4: no such file or folder"),
+        (["text.mp4"], "text.mp4: "),
+        (["empty.mp4"], "empty.mp4: "),
+        (["clip.mp4", "-o", "faces.xlsx"], "name a .csv or .parquet or .json or .jsonl file"),
+        (["clip.mp4", "--annotate", "clip.mp4"], "is what is read"),
+        (["clip.mp4", "--every", "2", "--fps", "3"], "--every and --fps: choose one"),
+        (["clip.mp4", "--start", "2", "--end", "2"], "nothing lies from 2 s to 2 s"),
+        (["clip.mp4", "--resume"], "name --output"),
+        (["clip.mp4", "clip2.mp4", "--timeline", "t.png"], "of several clips, name a folder"),
+        (["clip.mp4", "--model", "none.onnx", "-o", "faces.csv"], "none.onnx"),
+    ],
+)
+def test_a_wrong_call_is_one_line(
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    reason: str,
+) -> None:
+    for name in ("clip.mp4", "clip2.mp4"):
+        (tmp_path / name).write_bytes(clip.read_bytes())
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "empty.mp4").touch()
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.chdir(tmp_path)
+
+    monkeypatch.setattr(sys, "argv", ["mien", "video", *options])
+
+    with pytest.raises(SystemExit) as caught:
+        main()
+
+    out, error = capsys.readouterr()
+    assert (caught.value.code, out) == (2, "")
+    assert reason in error
+    assert error.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_clip_that_breaks_off_is_read_as_far_as_it_goes(sad_model: Path, tmp_path: Path) -> None:
+    # Slow, since of a few seconds Matroska makes one piece.
+    whole = write_clip(tmp_path / "whole.mkv", 60, fps=2).read_bytes()
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole[: len(whole) // 2])
+
+    called = Called(cut, "--model", sad_model, "-o", tmp_path / "faces.csv")
+
+    assert called.code == 1
+    assert f"{cut}: " in called.error
+    assert 0 < len(list(read_table(tmp_path / "faces.csv"))) < 60
+
+
+def test_a_picture_is_drawn_as_its_suffix_says(clip: Path, sad_model: Path, tmp_path: Path) -> None:
+    called = Called(clip, "--model", sad_model, "--end", 0.3, "--timeline", tmp_path / "t.png")
+
+    assert called.code == 0
+    assert Image.open(tmp_path / "t.png").format == "PNG"
