@@ -118,7 +118,7 @@ def compare_accuracy(
     print(f"PublicTest, {len(dataset)} images, face found in {found.mean():.1%}")
     plain = classifier.classify(dataset.images).argmax(axis=1) == dataset.labels
     print(f"  plain pixels: {_accuracies(plain, found)}; others {plain[~found].mean():.2%}")
-    ways = {
+    ways: dict[str, Callable[..., Faces]] = {
         "every face cut anew, turned upright": align_face,
         f"every face cut anew, {FREE_ROLL_DEG:.0f}° of roll left": partial(
             align_face, free_roll_deg=FREE_ROLL_DEG
