@@ -11,7 +11,10 @@ that it was trained with. The crops are cut from the 48 × 48 pixels themselves.
 """
 
 import argparse
+import contextlib
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +27,8 @@ from mien.analysis.detector import Detector
 from mien.analysis.mtcnn import MtcnnDetector
 from mien.data.dataset import ExpressionDataset
 from mien.data.sources import load_fer2013
-from mien.preprocess import FACE_SIZE, align_face, resize_face
+from mien.metadata import CropGeometry, ModelMetadata
+from mien.preprocess import FACE_SIZE, FREE_ROLL_DEG, align_face, crop_face, resize_face
 
 Faces = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]
@@ -83,7 +87,7 @@ def print_geometry(landmarks: Points) -> None:
     print(f"found: {len(found)} of {len(landmarks)}, {len(found) / len(landmarks):.1%}")
     print(f"roll: {degrees.mean():.1f} ± {degrees.std():.1f}°")
     _print_means("as they are", points)
-    # Analysis turns faces upright, so that is how the crop's geometry has to be measured.
+    # The crop is fitted to faces turned upright, so that is how its geometry has to be measured.
     cosine, sine = np.cos(roll), np.sin(roll)
     turn = np.stack((cosine, sine, -sine, cosine), axis=1).reshape(-1, 2, 2)
     upright = (turn @ (points - 0.5).swapaxes(1, 2)).swapaxes(1, 2) + 0.5
@@ -111,19 +115,42 @@ def compare_accuracy(
     """Print the accuracy on plain pixels and on crops, where a face was found and over all."""
     landmarks = find_landmarks(detector, dataset.images)
     found = ~np.isnan(landmarks[:, 0, 0])
-    crop, size = classifier.metadata.crop, classifier.metadata.input_size
-    cropped = np.stack([resize_face(face, size=size) for face in dataset.images])
-    for index in np.flatnonzero(found):
-        try:
-            cropped[index] = align_face(dataset.images[index], landmarks[index], crop, size=size)
-        except ValueError:  # points that are no face's: the plain pixels stay
-            found[index] = False
-    plain = classifier.classify(dataset.images).argmax(axis=1) == dataset.labels
-    aligned = classifier.classify(cropped).argmax(axis=1) == dataset.labels
     print(f"PublicTest, {len(dataset)} images, face found in {found.mean():.1%}")
-    print(f"  where found: plain {plain[found].mean():.2%}, cropped {aligned[found].mean():.2%}")
-    print(f"  others, plain: {plain[~found].mean():.2%}")
-    print(f"  all: plain {plain.mean():.2%}, cropped where found {aligned.mean():.2%}")
+    plain = classifier.classify(dataset.images).argmax(axis=1) == dataset.labels
+    print(f"  plain pixels: {_accuracies(plain, found)}; others {plain[~found].mean():.2%}")
+    ways: dict[str, Callable[..., Faces]] = {
+        "every face cut anew, turned upright": align_face,
+        f"every face cut anew, {FREE_ROLL_DEG:.0f}° of roll left": partial(
+            align_face, free_roll_deg=FREE_ROLL_DEG
+        ),
+        "as in analysis: ready crops left alone": _crop_as_analysis,
+    }
+    for title, cut in ways.items():
+        cropped = _cut_found(dataset.images, landmarks, classifier.metadata, cut)
+        right = classifier.classify(cropped).argmax(axis=1) == dataset.labels
+        print(f"  {title}: {_accuracies(right, found)}")
+
+
+def _crop_as_analysis(face_gray: Faces, points: Points, crop: CropGeometry, *, size: int) -> Faces:
+    box = np.array([0, 0, FACE_SIZE, FACE_SIZE], np.float32)
+    return crop_face(face_gray, box, points, crop, size=size)
+
+
+def _cut_found(
+    faces_gray: Faces, landmarks: Points, facts: ModelMetadata, cut: Callable[..., Faces]
+) -> Faces:
+    """Return crops ``(N, size, size)``; the plain pixels where there is no face to cut."""
+    size = facts.input_size
+    cropped = np.stack([resize_face(face, size=size) for face in faces_gray])
+    for index in np.flatnonzero(~np.isnan(landmarks[:, 0, 0])):
+        # Points that are no face's: the plain pixels stay.
+        with contextlib.suppress(ValueError):
+            cropped[index] = cut(faces_gray[index], landmarks[index], facts.crop, size=size)
+    return cropped
+
+
+def _accuracies(right: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]) -> str:
+    return f"where found {right[found].mean():.2%}, all {right.mean():.2%}"
 
 
 if __name__ == "__main__":

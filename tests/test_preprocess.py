@@ -8,6 +8,7 @@ from PIL import Image
 
 from mien.preprocess import (
     FER2013_CROP,
+    FREE_ROLL_DEG,
     align_face,
     crop_box,
     crop_face,
@@ -188,7 +189,59 @@ def test_a_face_is_cut_by_its_landmarks_or_else_by_its_box() -> None:
 
     by_points = crop_face(image, box, points, FER2013_CROP)
 
-    np.testing.assert_array_equal(by_points, align_face(image, points, FER2013_CROP))
+    as_rolled = align_face(image, points, FER2013_CROP, free_roll_deg=FREE_ROLL_DEG)
+    np.testing.assert_array_equal(by_points, as_rolled)
     assert (by_points != by_box).any()
     np.testing.assert_array_equal(crop_face(image, box, None, FER2013_CROP), by_box)
     np.testing.assert_array_equal(crop_face(image, box, 0 * points, FER2013_CROP), by_box)
+
+
+@pytest.mark.parametrize(("angle", "left"), [(-12, -12), (20, 20), (35, 20), (-80, -20)])
+def test_a_face_is_turned_by_what_its_roll_exceeds(angle: float, left: float) -> None:
+    """Where the points lie in the crop: rolled by the free roll, and no more."""
+    picture = np.zeros((400, 400), np.uint8)
+    points = face_points(200, angle=angle, shift=(100, 100))
+    for point in points[:2]:
+        x, y = np.rint(point).astype(int)
+        picture[y - 4 : y + 4, x - 4 : x + 4] = 255
+    crop = align_face(picture, points, FER2013_CROP, size=100, free_roll_deg=20)
+    rows, columns = np.nonzero(crop > 128)
+    left_eye, right_eye = columns < 50, columns >= 50
+    width = columns[right_eye].mean() - columns[left_eye].mean()
+    height = rows[right_eye].mean() - rows[left_eye].mean()
+    assert np.degrees(np.arctan2(height, width)) == pytest.approx(left, abs=1.5)
+    assert np.hypot(width, height) == pytest.approx(36.8, abs=1)
+
+
+BOX = np.array([5.0, 5, 40, 40])
+
+
+@pytest.mark.parametrize("size_wh", [(48, 48), (200, 200), (220, 200)])
+def test_a_picture_that_is_a_face_crop_is_not_cut_again(size_wh: tuple[int, int]) -> None:
+    width, height = size_wh
+    picture = smooth_picture(height, width)
+    points = face_points(0.9 * height, angle=10, shift=(0.04 * width, 0.08 * height))
+    crop = crop_face(picture, BOX, points, FER2013_CROP)
+    np.testing.assert_array_equal(crop, resize_face(picture))
+
+
+@pytest.mark.parametrize(
+    ("side", "angle", "shift"),
+    [(48, 0, (6, 0)), (34, 0, (7, 7)), (70, 0, (-11, -11)), (48, 30, (0, 0))],
+)
+def test_a_face_framed_otherwise_is_cut(
+    side: float, angle: float, shift: tuple[float, float]
+) -> None:
+    picture = smooth_picture(48, 48)
+    points = face_points(side, angle=angle, shift=shift)
+    crop = crop_face(picture, BOX, points, FER2013_CROP)
+    expected = align_face(picture, points, FER2013_CROP, free_roll_deg=FREE_ROLL_DEG)
+    np.testing.assert_array_equal(crop, expected)
+    assert (crop != picture).any()
+
+
+def test_a_long_picture_is_no_face_crop() -> None:
+    picture = smooth_picture(48, 96)
+    points = face_points(80, shift=(8, -16))
+    crop = crop_face(picture, BOX, points, FER2013_CROP)
+    np.testing.assert_array_equal(crop, align_face(picture, points, FER2013_CROP))

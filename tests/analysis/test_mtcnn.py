@@ -3,7 +3,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from mien.analysis.mtcnn import MtcnnDetector
+from mien.analysis.mtcnn import MtcnnDetector, _cut
 
 ImageRgb = npt.NDArray[np.uint8]
 
@@ -73,3 +73,18 @@ def test_settings_out_of_range_are_refused() -> None:
         MtcnnDetector(min_face=5)
     with pytest.raises(ValueError, match="thresholds"):
         MtcnnDetector(thresholds=(0.6, 0.7, 7))
+
+
+def test_cuts_hold_the_box_and_grey_beyond_the_border() -> None:
+    picture = Image.fromarray(np.full((40, 60, 3), (10, 20, 30), np.uint8))
+    inside = np.array([12, 8, 36, 32], np.float32)
+    cuts = _cut([picture], np.stack((inside, inside - (24, 8, 24, 8), inside + 100)), 24)
+    np.testing.assert_array_equal(cuts[0], np.full((24, 24, 3), (10, 20, 30)))
+    np.testing.assert_array_equal(cuts[1, :, 12:], np.full((24, 12, 3), (10, 20, 30)))
+    np.testing.assert_array_equal(cuts[1, :, :12], np.full((24, 12, 3), 127))
+    np.testing.assert_array_equal(cuts[2], np.full((24, 24, 3), 127))
+
+
+def test_the_smallest_face_by_default_grows_with_large_pictures(detector: MtcnnDetector) -> None:
+    for size_wh, first_wh in (((640, 480), (320, 240)), ((2560, 1920), (640, 480))):
+        assert detector._pyramid(Image.new("RGB", size_wh))[1].size == first_wh

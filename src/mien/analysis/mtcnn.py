@@ -37,16 +37,19 @@ _OVERLAP: Final = 0.7
 #: takes 9 ms for 128 faces where all at once take 15.
 _BATCH: Final = 32
 #: Smallest face looked for by default, in a picture of up to _FULL_SEARCH pixels and in larger ones
-#: in proportion: the work is then bounded, and a group photo's faces grow with its pixels.
-_MIN_FACE: Final = 20
+#: in proportion: the work is then bounded, and a group photo's faces grow with its pixels. Half a
+#: model's input has little expression to read. Looking for 20 pixels took a quarter more time, and
+#: of 252 faces in 89 pictures 24 pixels lost one of 19 pixels, one of 59 and one that was none.
+#: A first threshold of 0.7 would spare another tenth, and 2 % of the faces in FER2013.
+_MIN_FACE: Final = 24
 _FULL_SEARCH: Final = 1280
 
 
 class MtcnnDetector:
-    """Finds faces from about 20 pixels up, with five landmarks each.
+    """Finds faces from about 24 pixels up, with five landmarks each.
 
     Args:
-        min_face: Side in pixels of the smallest face to look for, at least 12. By default 20 in
+        min_face: Side in pixels of the smallest face to look for, at least 12. By default 24 in
             pictures of up to 1280 pixels, and in proportion to the longer side in larger ones.
         thresholds: Smallest score that passes P-Net, R-Net and O-Net.
         threads: Processor threads; 0 for as many as there are cores.
@@ -173,8 +176,6 @@ def _cut(pictures: list[Image.Image], boxes: Array, side: int) -> npt.NDArray[np
     Returns:
         ``(N, side, side, 3)`` uint8.
     """
-    # 127.5 is the networks' zero, which is what they saw beyond a border in training.
-    cuts = np.full((len(boxes), side, side, 3), 127, np.uint8)
     scales = np.array([picture.width for picture in pictures]) / pictures[0].width
     sides = np.maximum(boxes[:, 2] - boxes[:, 0], 1e-3)
     # Scales fall, so the last one that leaves enough pixels is their count, less one.
@@ -183,12 +184,19 @@ def _cut(pictures: list[Image.Image], boxes: Array, side: int) -> npt.NDArray[np
     factors = np.tile(sizes_wh[levels] / sizes_wh[0], 2)
     inside = np.clip(boxes * factors, 0, np.tile(sizes_wh[levels], 2))
     targets = (inside / factors - np.tile(boxes[:, :2], 2)) * (side / sides)[:, None]
-    for cut, level, box, (left, top, right, bottom) in zip(
-        cuts, levels.tolist(), inside.tolist(), np.rint(targets).astype(int).tolist(), strict=True
+    # 127.5 is the networks' zero, which is what they saw beyond a border in training. Pasted into
+    # one picture, 220 cuts take 5.7 ms; as an array each, 8.1.
+    sheet = Image.new("RGB", (side, side * len(boxes)), (127, 127, 127))
+    for place, level, box, (left, top, right, bottom) in zip(
+        range(0, sheet.height, side),
+        levels.tolist(),
+        inside.tolist(),
+        np.rint(targets).astype(int).tolist(),
+        strict=True,
     ):
         if right > left and bottom > top:
-            size_wh = (right - left, bottom - top)
-            cut[top:bottom, left:right] = pictures[level].resize(
-                size_wh, Image.Resampling.BOX, tuple(box), reducing_gap=2.0
+            cut = pictures[level].resize(
+                (right - left, bottom - top), Image.Resampling.BOX, tuple(box), reducing_gap=2.0
             )
-    return cuts
+            sheet.paste(cut, (left, place + top))
+    return np.asarray(sheet).reshape(-1, side, side, 3)
