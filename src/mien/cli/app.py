@@ -21,6 +21,7 @@ from mien.cli.export import export
 from mien.cli.lr_range import lr_range
 from mien.cli.models import models
 from mien.cli.recipes import recipes
+from mien.cli.serve import serve
 from mien.cli.sweep import sweep
 from mien.cli.train import fine_tune, train
 from mien.cli.tune import tune
@@ -69,6 +70,7 @@ app.command()(calibrate)
 app.command()(export)
 app.command()(models)
 app.command()(recipes)
+app.command()(serve)
 data_app.command()(audit)
 app.add_typer(data_app, name="data", help="Fetch, read and check data sets.")
 
