@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from mien.serving.batcher import Reading, ReadOptions, Upload
 from mien.serving.problems import MEDIA_TYPE, Problem
-from mien.serving.schema import AnalyzeAnswer, AnalyzeBody
+from mien.serving.schema import AnalyzeAnswer
 from mien.serving.service import Service
 from mien.serving.uploads import read_uploads
 
@@ -66,11 +66,7 @@ router = APIRouter(prefix="/v1", tags=["pictures"])
             "required": True,
             "content": {
                 "multipart/form-data": {"schema": _MULTIPART},
-                "application/json": {
-                    "schema": AnalyzeBody.model_json_schema(
-                        ref_template="#/components/schemas/{model}"
-                    )
-                },
+                "application/json": {"schema": {"$ref": "#/components/schemas/AnalyzeBody"}},
             },
         }
     },

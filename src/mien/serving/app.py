@@ -14,6 +14,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import APIKeyHeader, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic.json_schema import models_json_schema
 
 import mien
 from mien.analysis.analyzer import Analyzer
@@ -21,7 +22,7 @@ from mien.serving import analyze, live
 from mien.serving.access import check_key
 from mien.serving.analyze import problem_responses
 from mien.serving.problems import Problem, add_problem_handlers
-from mien.serving.schema import ModelAnswer, State
+from mien.serving.schema import AnalyzeBody, LiveAnswer, ModelAnswer, State
 from mien.serving.service import Service
 from mien.serving.settings import ServiceSettings
 from mien.serving.watch import Watch
@@ -31,6 +32,19 @@ _DESCRIPTION = """Facial expressions in pictures. Pictures are read in memory an
 An expression is what a face shows, not what a person feels; how far to trust it is in the model's
 card. Frames of a live camera are read by WebSocket at `/v1/live`: a JPEG in each binary message,
 and a JSON answer for the newest one."""
+
+
+class _App(FastAPI):
+    """An app whose OpenAPI tells of bodies and messages that the framework does not see itself."""
+
+    def openapi(self) -> dict[str, Any]:
+        schema = super().openapi()
+        _, unseen = models_json_schema(
+            [(AnalyzeBody, "validation"), (LiveAnswer, "serialization")],
+            ref_template="#/components/schemas/{model}",
+        )
+        schema["components"]["schemas"] |= unseen["$defs"]
+        return schema
 
 
 def create_app(
@@ -51,7 +65,7 @@ def create_app(
         await asyncio.to_thread(service.close)
 
     # The framework's pages of documentation would load scripts from other hosts.
-    app = FastAPI(
+    app = _App(
         title="mien",
         version=mien.__version__,
         description=_DESCRIPTION,

@@ -33,7 +33,7 @@ class ServiceSettings:
             ``https://example.org``; ``*`` for all.
 
     Raises:
-        ValueError: A limit is out of range, or a key or an origin is empty.
+        ValueError: A limit is out of range, or the key or an origin is none that HTTP can carry.
     """
 
     model: str | os.PathLike[str] | None = None
@@ -67,8 +67,9 @@ class ServiceSettings:
             value = getattr(self, limit.name)
             if limit.name.startswith("max_") and value < 1:
                 raise ValueError(f"{limit.name} must be at least 1, got {value}")
-        if self.api_key is not None and not self.api_key.strip():
-            raise ValueError("api_key is empty: give a key, or none at all")
+        key = self.api_key
+        if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
+            raise ValueError("api_key must be ASCII letters, digits and signs, without blanks")
         if not all(origin == "*" or "://" in origin for origin in self.allow_origins):
             raise ValueError("an origin looks like https://example.org, or is * for all")
 
