@@ -19,12 +19,13 @@ from mien.serving.app import create_app
 from mien.serving.settings import ServiceSettings
 
 bounded = settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
+POSITIVE = schemathesis.GenerationMode.POSITIVE
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -41,7 +42,9 @@ def test_what_its_own_schema_allows_and_forbids(analyzer: Analyzer) -> None:
     operations = [found.ok() for found in schema.get_all_operations()]
     assert len(operations) == 5
     for operation in operations:
-        for mode in schemathesis.GenerationMode:
+        # What takes nothing cannot be asked wrongly.
+        modes = list(schemathesis.GenerationMode) if operation.method == "post" else [POSITIVE]
+        for mode in modes:
 
             @bounded
             @given(operation.as_strategy(generation_mode=mode))

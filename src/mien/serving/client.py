@@ -84,13 +84,12 @@ class Client:
         query = "?whole_image=true" if whole_image else ""
         answer = self._ask(f"/v1/analyze{query}", body)
         try:
-            problems = [read["problem"] for read in answer["pictures"] if read["problem"]]
-            if not problems:
-                return [FrameResult.from_dict(read["result"]) for read in answer["pictures"]]
-            detail = str(problems[0]["detail"])
+            read = [_result(picture) for picture in answer["pictures"]]
         except (KeyError, TypeError, ValueError) as error:
-            raise ServiceError(f"{self.url}: not an answer of mien's service") from error
-        raise MediaError(detail)
+            raise self._odd_answer() from error
+        if len(read) != len(pictures):
+            raise self._odd_answer()
+        return read
 
     def model(self) -> dict[str, Any]:
         """Return the facts of the service's model, and its limits.
@@ -132,10 +131,24 @@ class Client:
         try:
             answer = json.loads(body)
         except ValueError as error:
-            raise ServiceError(f"{self.url}: not an answer of mien's service") from error
+            raise self._odd_answer() from error
         if not isinstance(answer, dict):
-            raise ServiceError(f"{self.url}: not an answer of mien's service")
+            raise self._odd_answer()
         return answer
+
+    def _odd_answer(self) -> ServiceError:
+        return ServiceError(f"{self.url}: not an answer of mien's service")
+
+
+def _result(picture: dict[str, Any]) -> FrameResult:
+    """Return one picture's result from an answer.
+
+    Raises:
+        MediaError: The service could not read it.
+    """
+    if picture["problem"] is not None:
+        raise MediaError(str(picture["problem"]["detail"]))
+    return FrameResult.from_dict(picture["result"])
 
 
 def _encode(source: str | os.PathLike[str] | bytes, number: int) -> dict[str, str]:

@@ -87,10 +87,12 @@ class ProblemDetails(BaseModel):
 class PictureAnswer(_Exact):
     """What became of one picture: a result, or the problem with it."""
 
-    result: FrameResult | None
+    result: FrameResult | None = None
     faces_omitted: int = Field(description="Smaller faces beyond the limit, found but not read.")
-    annotated_jpeg: str | None = Field(description="Base64 of a JPEG with boxes, if asked for.")
-    problem: ProblemDetails | None
+    annotated_jpeg: str | None = Field(
+        default=None, description="Base64 of a JPEG with boxes, if asked for."
+    )
+    problem: ProblemDetails | None = None
 
 
 class ModelName(_Exact):
@@ -170,6 +172,6 @@ class LiveAnswer(_Exact):
 
     frame: int = Field(description="Which frame of the connection, counted from 0.")
     dropped: int = Field(description="Frames before it that a newer one replaced, in all.")
-    result: FrameResult | None
+    result: FrameResult | None = None
     faces_omitted: int
-    problem: ProblemDetails | None
+    problem: ProblemDetails | None = None
