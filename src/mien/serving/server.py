@@ -3,13 +3,15 @@
 import errno
 import functools
 import logging
+import multiprocessing
 import os
 import signal
 import socket
 import sys
 import tempfile
+import threading
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,7 +25,10 @@ from mien.serving.metrics import SHARED_FOLDER
 from mien.serving.settings import ServiceSettings
 
 #: Seconds beyond a request's own limit until one that still runs is given up at the end.
-_GRACE_S = 5
+_GRACE_S: Final = 5
+#: Seconds that a worker may take to load and to answer its supervisor, which else replaces it; on a
+#: busy machine the default of 5 let none come up.
+_WORKER_S: Final = 60
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -102,6 +107,7 @@ def _config(app: Any, settings: ServiceSettings, *, workers: int = 1) -> uvicorn
         ws_per_message_deflate=False,
         ws_max_size=settings.max_picture_bytes,
         ws_max_queue=2,
+        timeout_worker_healthcheck=_WORKER_S,
         timeout_graceful_shutdown=round(settings.timeout_s) + _GRACE_S,
     )
 
@@ -115,7 +121,21 @@ def _app_of_process(settings: ServiceSettings, analyzer: Analyzer | None = None)
     app = create_app(settings, analyzer=analyzer)
     for number in (signal.SIGTERM, signal.SIGINT):
         _close_door_on(number, app)
+    _leave_with_supervisor()
     return app
+
+
+def _leave_with_supervisor() -> None:
+    """Let a worker end when its supervisor was killed: it would else keep the port."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is None:
+        return
+
+    def watch() -> None:
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="mien-supervisor", daemon=True).start()
 
 
 def _close_door_on(number: int, app: FastAPI) -> None:
