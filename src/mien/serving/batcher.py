@@ -14,12 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from mien.analysis.analyzer import Analyzer, FramedPicture
 from mien.analysis.draw import annotated_jpeg
-from mien.analysis.media import read_picture
+from mien.analysis.media import Picture, read_picture
 from mien.pictures import decode_picture
 from mien.results import FrameResult
 from mien.serving.metrics import ServiceMetrics
@@ -82,7 +79,6 @@ class _Job:
     options: ReadOptions
     future: "Future[Reading]"
     framed: FramedPicture | None = None
-    image_rgb: npt.NDArray[np.uint8] | None = None
     busy_s: float = 0.0
 
     @property
@@ -156,19 +152,20 @@ class Batcher:
             self._read([job])
 
     def _frame(self, job: _Job) -> None:
-        settings = self._settings
+        job.framed = self._analyzer.frame(
+            self._decode(job.upload),
+            whole_image=job.options.whole_image,
+            max_faces=self._settings.max_faces,
+        )
+
+    def _decode(self, upload: Upload) -> Picture:
         image = decode_picture(
-            io.BytesIO(job.upload.data),
-            job.upload.name,
-            max_pixels=settings.max_pixels,
+            io.BytesIO(upload.data),
+            upload.name,
+            max_pixels=self._settings.max_pixels,
             formats=FORMATS,
         )
-        picture = read_picture(image, name=job.upload.name)
-        job.framed = self._analyzer.frame(
-            picture, whole_image=job.options.whole_image, max_faces=settings.max_faces
-        )
-        if job.options.annotate:
-            job.image_rgb = picture.image_rgb
+        return read_picture(image, name=upload.name)
 
     def _run(self) -> None:
         """Read batch after batch, until told to stop by None."""
@@ -216,9 +213,10 @@ class Batcher:
 
     def _draw(self, job: _Job, result: FrameResult) -> None:
         """Draw a picture's result, in one of the readers' threads, and answer."""
-        assert job.image_rgb is not None
         try:
-            jpeg = annotated_jpeg(job.image_rgb, result, colour="rgb")
+            # Decoded once more: kept till now, the pixels of all that wait could fill the memory.
+            picture = self._decode(job.upload)
+            jpeg = annotated_jpeg(picture.image_rgb, result, colour="rgb")
         except Exception as error:
             self._finish(job, error)
         else:
