@@ -31,8 +31,8 @@ def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--threads", "1", *options]
     environment = {**os.environ, "MIEN_API_KEY": "sesame"}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
     try:
-        assert process.stderr is not None
         line = process.stderr.readline()
         found = re.fullmatch(r"serving at (http://127\.0\.0\.1:\d+); Ctrl-C stops\n", line)
         assert found, line + process.stderr.read()

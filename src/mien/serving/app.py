@@ -135,8 +135,10 @@ async def model(service: _Service) -> Any:
     "/metrics",
     summary="Figures for Prometheus",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
-    | problem_responses(401),
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        **problem_responses(401),
+    },
 )
 async def metrics(service: _Service) -> Response:
     """Return requests, times, batches and faces as Prometheus reads them."""

@@ -103,8 +103,8 @@ async def _receive(socket: WebSocket, frames: _Frames) -> None:
 async def _answer(socket: WebSocket, service: Service, frames: _Frames) -> None:
     while True:
         number, dropped, frame = await frames.take()
-        answer = {"frame": number, "dropped": dropped, "result": None, "faces_omitted": 0}
-        answer["problem"] = None
+        answer: dict[str, Any] = {"frame": number, "dropped": dropped}
+        answer |= {"result": None, "faces_omitted": 0, "problem": None}
         try:
             answer.update(await _read(service, frame, f"frame {number}"))
         except Problem as problem:
