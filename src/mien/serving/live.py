@@ -81,18 +81,11 @@ async def _refuse(socket: WebSocket, problem: Problem) -> None:
 async def _converse(socket: WebSocket, service: Service) -> None:
     """Receive and answer until either side ends it."""
     frames = _Frames()
-    tasks = {
-        asyncio.ensure_future(_receive(socket, frames)),
-        asyncio.ensure_future(_answer(socket, service, frames)),
-    }
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async with asyncio.TaskGroup() as group:
+        answering = group.create_task(_answer(socket, service, frames))
+        receiving = group.create_task(_receive(socket, frames))
+        answering.add_done_callback(lambda _: receiving.cancel())
+        receiving.add_done_callback(lambda _: answering.cancel())
 
 
 async def _receive(socket: WebSocket, frames: _Frames) -> None:
