@@ -61,6 +61,15 @@ def test_the_limit_is_the_callers() -> None:
         decode_picture(file, "large.png", max_pixels=2_001_999)
 
 
+def test_only_the_formats_that_are_named_are_tried() -> None:
+    image = Image.new("RGB", (20, 20))
+    named = ("PNG", "no such format")
+
+    assert decode_picture(encoded(image, "PNG"), "a.png", formats=named).size == (20, 20)
+    with pytest.raises(MediaError, match=r"a\.eps: not a picture in a format that can be read"):
+        decode_picture(encoded(image, "EPS"), "a.eps", formats=named)
+
+
 def test_no_pixels_are_no_picture() -> None:
     with pytest.raises(MediaError, match="an empty picture, 0 × 3 pixels"):
         check_size(0, 3, "one")

@@ -46,6 +46,30 @@ def test_a_result_is_frozen_and_plain() -> None:
     assert pickle.loads(pickle.dumps(result)) == result
 
 
+def test_a_result_comes_back_from_its_json() -> None:
+    bare = replace(FACE, landmarks=None, uncertain_below=0.8)
+    for faces in ((FACE, bare), ()):
+        result = FrameResult(source="a.jpg", size_wh=(8, 9), faces=faces)
+        assert FrameResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"source": "a"},
+        {"source": "a", "size_wh": [1], "faces": []},
+        {"source": "a", "size_wh": [1, 2], "faces": None},
+        {"source": "a", "size_wh": [1, 2], "faces": [{}]},
+        {"source": "a", "size_wh": [1, 2], "faces": [FACE.to_dict() | {"landmarks": [1]}]},
+        {"source": "a", "size_wh": [1, 2], "faces": [FACE.to_dict() | {"probabilities": [1]}]},
+        {"source": "a", "size_wh": [1, 2], "faces": [FACE.to_dict() | {"score": "high"}]},
+    ],
+)
+def test_json_that_is_no_result(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"to_dict|unpack|float"):
+        FrameResult.from_dict(wrong)
+
+
 def test_records_are_flat_one_a_face() -> None:
     records = FrameResult(source="a.jpg", size_wh=(8, 9), faces=(FACE, FACE)).to_records()
     assert [record["face"] for record in records] == [0, 1]

@@ -9,6 +9,7 @@
     ├── CheckpointError      a run or checkpoint that cannot be used
     ├── ModelError           an ONNX model that cannot be used
     ├── MediaError           a picture, clip or camera that cannot be read or written
+    ├── ServiceError         a service that cannot be started or reached, or that refuses
     ├── ProtocolError        a figure that would be worthless, unless asked for all the same
     └── MissingExtraError    an optional dependency is not installed
 
@@ -43,6 +44,19 @@ class ModelError(MienError):
 
 class MediaError(MienError):
     """A picture, clip or camera cannot be read or written."""
+
+
+class ServiceError(MienError):
+    """A service cannot be started or reached, or it refuses what was asked.
+
+    Args:
+        message: What it says.
+        status: The HTTP status of its refusal; None where there was no answer.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ProtocolError(MienError):

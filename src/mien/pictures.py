@@ -8,7 +8,7 @@ grey levels of 16 and 32 bits and floats are scaled, not clipped.
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
@@ -71,22 +71,34 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def decode_picture(file: IO[bytes], name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode_picture(
+    file: IO[bytes],
+    name: str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    formats: Sequence[str] | None = None,
+) -> Image.Image:
     """Decode a picture file to an upright image of mode ``L`` or ``RGB``.
 
     Args:
         file: The file, open for reading.
         name: What to call it in messages.
         max_pixels: Largest picture that is decoded.
+        formats: Pillow's names of the formats to try, for files of people one does not know: some
+            others hand the file to a program of their own. All that Pillow reads by default;
+            those that it was built without are left out.
 
     Raises:
         MediaError: Not a picture, damaged, empty or too large.
     """
+    if formats is not None:
+        Image.init()
+        formats = [known for known in formats if known in Image.OPEN]
     with _told_as_media_error(name, max_pixels), warnings.catch_warnings():
         # Pillow warns from 89 megapixels on; the limit is checked below.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", message="Corrupt EXIF data")
-        with Image.open(file) as image:
+        with Image.open(file, formats=formats) as image:
             return _normalise(image, name, max_pixels)
 
 

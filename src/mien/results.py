@@ -6,6 +6,7 @@ ones, so a result pickles, compares and turns into JSON as it is.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +118,27 @@ class Face:
             "landmarks": None if self.landmarks is None else [list(xy) for xy in self.landmarks],
         }
 
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Face":
+        """Return the face that :meth:`to_dict` made a table of.
+
+        Raises:
+            ValueError: It is no such table.
+        """
+        with _told_as_value_error("face"):
+            left, top, right, bottom = map(float, fields["box_xyxy"])
+            landmarks = fields["landmarks"]
+            if landmarks is not None:
+                landmarks = tuple((float(x), float(y)) for x, y in landmarks)
+            named = fields["probabilities"]
+            return cls(
+                box_xyxy=(left, top, right, bottom),
+                score=float(fields["score"]),
+                landmarks=landmarks,
+                probabilities=Probabilities(tuple(named), tuple(named.values())),
+                uncertain_below=float(fields["uncertain_below"]),
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class FrameResult:
@@ -150,6 +172,18 @@ class FrameResult:
             "faces": [face.to_dict() for face in self.faces],
         }
 
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "FrameResult":
+        """Return the result that :meth:`to_dict` made a table of, such as the service's answers.
+
+        Raises:
+            ValueError: It is no such table.
+        """
+        with _told_as_value_error("result"):
+            width, height = map(int, fields["size_wh"])
+            faces = tuple(Face.from_dict(face) for face in fields["faces"])
+            return cls(source=str(fields["source"]), size_wh=(width, height), faces=faces)
+
     def to_records(self) -> list[dict[str, Any]]:
         """Return one flat row a face, ready for a CSV file or a data frame.
 
@@ -160,6 +194,14 @@ class FrameResult:
         if not self.faces:
             return [{**head, "face": None}]
         return [{**head, "face": i, **_flat(face)} for i, face in enumerate(self.faces)]
+
+
+@contextmanager
+def _told_as_value_error(kind: str) -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"not a {kind} as to_dict gives it: {error!r}") from error
 
 
 def _flat(face: Face) -> dict[str, Any]:

@@ -7,7 +7,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,13 +31,22 @@ OnError = Callable[[str, MediaError], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Framed:
-    """A picture's faces, found and cropped, that wait for the classifier."""
+class FramedPicture:
+    """A picture's faces, found and cropped, that wait for the classifier.
+
+    Attributes:
+        source: The picture's name.
+        size_wh: Its width and height in pixels.
+        detections: Its faces, largest first.
+        crops_gray: One ``(H, W)`` uint8 crop a face.
+        omitted: How many smaller faces were found beside these, and left out.
+    """
 
     source: str
     size_wh: tuple[int, int]
     detections: Detections
     crops_gray: list[npt.NDArray[np.uint8]]
+    omitted: int = 0
 
 
 class Analyzer:
@@ -134,7 +143,7 @@ class Analyzer:
             ValueError: An array's shape, type or missing ``colour``.
         """
         picture = read_picture(source, colour=colour)
-        return self._classify([self._frame(picture, whole_image=whole_image)])[0]
+        return self.read([self.frame(picture, whole_image=whole_image)])[0]
 
     def analyze_many(
         self,
@@ -160,29 +169,40 @@ class Analyzer:
         Raises:
             MediaError: A picture cannot be read, and there is no ``on_error``.
         """
-        waiting: list[_Framed] = []
+        waiting: list[FramedPicture] = []
         for picture in _read_all(_listed(sources), colour, on_error):
-            waiting.append(self._frame(picture, whole_image=whole_image))
+            waiting.append(self.frame(picture, whole_image=whole_image))
             faces = sum(len(framed.crops_gray) for framed in waiting)
             if max(faces, len(waiting)) >= self.classifier.batch_size:
-                yield from self._classify(waiting)
+                yield from self.read(waiting)
                 waiting = []
-        yield from self._classify(waiting)
+        yield from self.read(waiting)
 
     def classify(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, classes)`` probabilities of ``(N, H, W)`` uint8 ready face crops."""
         return self.classifier.classify(faces_gray)
 
-    def _frame(self, picture: Picture, *, whole_image: bool) -> _Framed:
-        """Find and crop a picture's faces, largest first."""
+    def frame(
+        self, picture: Picture, *, whole_image: bool = False, max_faces: int | None = None
+    ) -> FramedPicture:
+        """Find and crop a picture's faces: the first half of :meth:`analyze`, for own batches.
+
+        Several threads may do so at once, if the detector allows it, as the default one does.
+
+        Args:
+            picture: The picture.
+            whole_image: The picture is a face crop already.
+            max_faces: How many of the faces to take, the largest ones; all by default.
+        """
         detector = WholeImageDetector() if whole_image else self.detector
         found = detector.detect(picture.image_rgb)
         sides_wh = found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2]
-        order = np.argsort(-sides_wh.prod(axis=1), kind="stable")
+        order = np.argsort(-sides_wh.prod(axis=1), kind="stable")[:max_faces]
+        omitted = len(found) - len(order)
         landmarks = None if found.landmarks is None else found.landmarks[order]
         found = Detections(found.boxes_xyxy[order], found.scores[order], landmarks)
         crops = self._crop(picture.image_rgb, found)
-        return _Framed(picture.source, picture.size_wh, found, crops)
+        return FramedPicture(picture.source, picture.size_wh, found, crops, omitted)
 
     def _crop(
         self, image_rgb: npt.NDArray[np.uint8], found: Detections
@@ -202,8 +222,8 @@ class Analyzer:
             for index, box_xyxy in enumerate(found.boxes_xyxy)
         ]
 
-    def _classify(self, waiting: list[_Framed]) -> list[FrameResult]:
-        """Classify the faces of several pictures together."""
+    def read(self, waiting: Sequence[FramedPicture]) -> list[FrameResult]:
+        """Classify the faces of several pictures together: the second half of :meth:`analyze`."""
         crops = [crop for framed in waiting for crop in framed.crops_gray]
         rows = iter(_seven_digits(self.classifier.classify(np.stack(crops))) if crops else ())
         return [

@@ -1,5 +1,6 @@
 """Annotated pictures: a box and a label for every face."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,19 +96,32 @@ def write_annotated(result: FrameResult, path: Path) -> None:
             file cannot be written.
     """
     try:
-        image = annotate(result.source, result)
+        jpeg = annotated_jpeg(result.source, result)
     except ValueError as error:
         raise MediaError(f"{result.source}: has changed since it was read") from error
+    try:
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(jpeg)
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def annotated_jpeg(source: Source, result: FrameResult, *, colour: Colour | None = None) -> bytes:
+    """Return the picture that :func:`annotate` draws as a JPEG file.
+
+    Raises:
+        MediaError: The picture cannot be read, or is too large for JPEG.
+        ValueError: The result is of a picture of another size.
+    """
+    image = annotate(source, result, colour=colour)
     if max(image.size) > _MAX_JPEG:
         raise MediaError(
             f"{result.source}: a side of {max(image.size):,} pixels, {_MAX_JPEG:,} are the most "
             "that an annotated picture can have; make it smaller first"
         )
-    try:
-        with atomic_write(path) as temporary:
-            image.save(temporary, quality=92)
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be written: {error.strerror or error}") from error
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=92)
+    return file.getvalue()
 
 
 def _drawn_box(face: Face, factor: int, size_wh: tuple[int, int], line_width: int) -> _Rectangle:

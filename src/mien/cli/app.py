@@ -22,6 +22,7 @@ from mien.cli.lr_range import lr_range
 from mien.cli.models import models
 from mien.cli.quantize import quantize
 from mien.cli.recipes import recipes
+from mien.cli.serve import serve
 from mien.cli.sweep import sweep
 from mien.cli.train import fine_tune, train
 from mien.cli.tune import tune
@@ -73,6 +74,7 @@ app.command()(export)
 app.command()(quantize)
 app.command()(models)
 app.command()(recipes)
+app.command()(serve)
 data_app.command()(audit)
 app.add_typer(data_app, name="data", help="Fetch, read and check data sets.")
 

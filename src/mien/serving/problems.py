@@ -1,0 +1,121 @@
+"""What goes wrong, told to clients as problem details.
+
+Source: RFC 9457, Problem Details for HTTP APIs, https://www.rfc-editor.org/rfc/rfc9457
+"""
+
+import http
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+#: Types of problems are names, not addresses: there is nothing to fetch.
+_TYPE: Final = "urn:mien:problem:"
+
+
+class Problem(Exception):  # noqa: N818 - the RFC calls it so
+    """Something that a client is told, and that ends its request.
+
+    Args:
+        status: The HTTP status.
+        kind: What it is in a word or two, the same each time, such as ``picture-too-large``.
+        detail: What was found, what was expected, what to do.
+        headers: Headers of the answer.
+        more: Further members of the problem's JSON.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.more = dict(more or {})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the problem as plain JSON types."""
+        return {
+            "type": f"{_TYPE}{self.kind}",
+            "title": _title(self.status),
+            "status": self.status,
+            "detail": self.detail,
+            **self.more,
+        }
+
+    def to_response(self) -> Response:
+        """Return the answer that tells it."""
+        return JSONResponse(
+            self.to_dict(), self.status, headers=self.headers, media_type=MEDIA_TYPE
+        )
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Make an app tell everything that goes wrong as a problem."""
+    app.add_exception_handler(Problem, _tell_problem)
+    app.add_exception_handler(RequestValidationError, _tell_invalid)
+    app.add_exception_handler(HTTPException, _tell_http)
+    app.add_exception_handler(Exception, _tell_failure)
+
+
+async def _tell_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.to_response()
+
+
+async def _tell_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return invalid(error.errors()).to_response()
+
+
+def invalid(errors: Any) -> Problem:
+    """Return the problem of values that a schema does not allow, without repeating them.
+
+    Args:
+        errors: Pydantic's, with ``loc`` and ``msg``.
+    """
+    told = [
+        {"where": ".".join(str(part) for part in error["loc"]), "detail": error["msg"]}
+        for error in errors[:20]
+    ]
+    first = f"{told[0]['where']}: {told[0]['detail']}" if told else "not as the schema says"
+    return Problem(422, "invalid", first, more={"errors": told})
+
+
+async def _tell_http(_: Request, error: Exception) -> Response:
+    """Answer what the framework refuses: paths and methods that are not there."""
+    assert isinstance(error, HTTPException)
+    kind = _title(error.status_code).lower().replace(" ", "-")
+    details = {
+        404: "there is nothing at this path; /openapi.json tells what there is",
+        405: "this path does not know this method; the Allow header tells which it does",
+    }
+    detail = details.get(error.status_code, str(error.detail))
+    return Problem(error.status_code, kind, detail, headers=error.headers).to_response()
+
+
+async def _tell_failure(_: Request, error: Exception) -> Response:
+    # What failed is logged where it is caught; it may name files, and is no client's business.
+    logger.debug("failed: %s", type(error).__name__)
+    return Problem(500, "failed", "the service failed at this; it is logged").to_response()
+
+
+def _title(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"

@@ -1,0 +1,84 @@
+"""What a service allows: every limit in one value."""
+
+import os
+from dataclasses import dataclass, field, fields
+
+from mien.machine import usable_cores
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    """The limits of a service, and the model that it reads with.
+
+    Attributes:
+        model: An ONNX file written by ``mien export``; by default the model in the package.
+        min_face: Side in pixels of the smallest face to look for; by default the detector's own.
+        uncertain_below: As for :class:`mien.Analyzer`.
+        threads: Pictures that are read at once, one processor thread each; 0 for as many as there
+            are cores.
+        batch_faces: Faces of all requests that go through the model at once, at most 256.
+        batch_wait_ms: How long found faces wait for others that are about to be found; where no
+            other picture is being read they never do.
+        max_picture_bytes: Largest file of one picture.
+        max_request_bytes: Largest body of one request.
+        max_pixels: Largest picture, width times height.
+        max_pictures: Pictures in one request.
+        max_faces: Faces told of one picture, the largest ones; the others are counted.
+        max_waiting_pictures: Pictures of all requests that are waiting or being read.
+        max_waiting_bytes: Bytes of all requests that are being received, waiting or being read.
+        max_live: Live connections at once.
+        timeout_s: Seconds from a request's first byte to its answer.
+        api_key: Asked of every request for work and for facts; None asks for none.
+        allow_origins: Web origins whose pages may use the service, such as
+            ``https://example.org``; ``*`` for all.
+
+    Raises:
+        ValueError: A limit is out of range, or the key or an origin is none that HTTP can carry.
+    """
+
+    model: str | os.PathLike[str] | None = None
+    min_face: int | None = None
+    uncertain_below: float | None = None
+    threads: int = 0
+    batch_faces: int = 32
+    batch_wait_ms: float = 5.0
+    max_picture_bytes: int = 16_000_000
+    max_request_bytes: int = 64_000_000
+    max_pixels: int = 50_000_000
+    max_pictures: int = 32
+    max_faces: int = 100
+    max_waiting_pictures: int = 128
+    max_waiting_bytes: int = 256_000_000
+    max_live: int = 8
+    timeout_s: float = 30.0
+    api_key: str | None = field(default=None, repr=False)
+    allow_origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise ValueError(f"threads must be 0, for all cores, or more, got {self.threads}")
+        if not 1 <= self.batch_faces <= 256:
+            raise ValueError(f"batch_faces must be 1 to 256, got {self.batch_faces}")
+        if not 0 <= self.batch_wait_ms <= 1000:
+            raise ValueError(f"batch_wait_ms must be 0 to 1000, got {self.batch_wait_ms}")
+        if not 0 < self.timeout_s < float("inf"):
+            raise ValueError(f"timeout_s must be above 0 and finite, got {self.timeout_s}")
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            if limit.name.startswith("max_") and value < 1:
+                raise ValueError(f"{limit.name} must be at least 1, got {value}")
+        key = self.api_key
+        if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
+            raise ValueError("api_key must be ASCII letters, digits and signs, without blanks")
+        if not all(origin == "*" or "://" in origin for origin in self.allow_origins):
+            raise ValueError("an origin looks like https://example.org, or is * for all")
+
+    @property
+    def readers(self) -> int:
+        """How many pictures are read at once."""
+        return self.threads or usable_cores()
+
+    def limits(self) -> dict[str, int | float]:
+        """Return what a client must keep to, by name."""
+        names = ("max_picture_bytes", "max_request_bytes", "max_pixels", "max_pictures")
+        return {name: getattr(self, name) for name in (*names, "max_faces", "timeout_s")}

@@ -1,0 +1,102 @@
+import threading
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from starlette.testclient import WebSocketDenialResponse
+
+from mien.analysis.analyzer import Analyzer
+from mien.serving.app import create_app
+from mien.serving.schema import LiveAnswer
+from mien.serving.settings import ServiceSettings
+
+
+def test_a_frame_is_read_as_a_picture_is(
+    client: TestClient, analyzer: Analyzer, photo: bytes
+) -> None:
+    expected = analyzer.analyze(photo).to_dict()["faces"]
+    with client.websocket_connect("/v1/live") as live:
+        for number in range(2):
+            live.send_bytes(photo)
+            answer = live.receive_json()
+            LiveAnswer.model_validate(answer)
+            assert (answer["frame"], answer["dropped"], answer["problem"]) == (number, 0, None)
+            assert answer["result"]["faces"] == expected
+
+
+def test_only_the_newest_frame_is_read(gated: Analyzer, gate: Any, nobody: bytes) -> None:
+    app = create_app(ServiceSettings(threads=1), analyzer=gated)
+    with TestClient(app) as client, client.websocket_connect("/v1/live") as live:
+        live.send_bytes(nobody)
+        assert gate.entered.acquire(timeout=20)
+        for _ in range(5):
+            live.send_bytes(nobody)
+        live.send_text("this one marks the end")
+        _let_arrive(client)
+        gate.opened.set()
+
+        first, last = live.receive_json(), live.receive_json()
+
+    assert (first["frame"], first["dropped"]) == (0, 0)
+    assert (last["frame"], last["dropped"]) == (6, 5)
+    assert last["problem"]["type"] == "urn:mien:problem:not-binary"
+    assert gate.calls == 1
+
+
+def _let_arrive(client: TestClient) -> None:
+    """Return when the service's loop has had time for what was sent to it."""
+    for _ in range(3):
+        client.get("/healthz")
+
+
+def test_a_bad_frame_does_not_end_the_connection(client: TestClient, nobody: bytes) -> None:
+    with client.websocket_connect("/v1/live") as live:
+        for bad, kind in (
+            (b"", "picture-unreadable"),
+            (b"no", "picture-unreadable"),
+            (b"x" * 100_001, "picture-too-large"),
+        ):
+            live.send_bytes(bad)
+            assert live.receive_json()["problem"]["type"] == f"urn:mien:problem:{kind}"
+        live.send_bytes(nobody)
+        assert live.receive_json()["result"]["faces"] == []
+
+
+def refusal(client: TestClient, **headers: str) -> int:
+    with (
+        pytest.raises(WebSocketDenialResponse) as caught,
+        client.websocket_connect("/v1/live", headers=headers),
+    ):
+        pass
+    assert caught.value.headers["content-type"] == "application/problem+json"
+    return caught.value.status_code
+
+
+def test_who_may_not_come_in(analyzer: Analyzer, nobody: bytes) -> None:
+    settings = ServiceSettings(
+        api_key="key", allow_origins=("https://a.example",), max_live=1, threads=1
+    )
+    app = create_app(settings, analyzer=analyzer)
+    key = {"X-API-Key": "key"}
+    with TestClient(app) as client:
+        assert refusal(client) == 401
+        assert refusal(client, Origin="https://b.example", **key) == 403
+        for origin in ("https://a.example", "http://testserver"):
+            headers = {**key, "Origin": origin}
+            with client.websocket_connect("/v1/live", headers=headers) as live:
+                assert refusal(client, **key) == 429, "one at a time"
+                live.send_bytes(nobody)
+                assert live.receive_json()["problem"] is None
+        app.state.service.close_door()
+        assert refusal(client, **key) == 503
+
+
+def test_the_end_of_the_service_ends_it(gated: Analyzer, gate: Any, nobody: bytes) -> None:
+    app = create_app(ServiceSettings(threads=1), analyzer=gated)
+    with TestClient(app) as client, client.websocket_connect("/v1/live") as live:
+        live.send_bytes(nobody)
+        assert gate.entered.acquire(timeout=20)
+        app.state.service.close_door()
+        threading.Timer(0.05, gate.opened.set).start()
+        assert live.receive_json()["problem"] is None, "what was taken on is finished"
+        assert live.receive()["code"] == 1012

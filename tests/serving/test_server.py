@@ -1,0 +1,161 @@
+"""The service as its users have it: a process of its own, called from outside."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mien.analysis.analyzer import Analyzer
+from mien.errors import MediaError, ServiceError
+from mien.serving.client import Client
+from mien.serving.server import address_of, bind
+
+WAIT_S = 120
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start ``mien serve`` at any free port, and yield its process and address."""
+    command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--threads", "1", *options]
+    environment = {**os.environ, "MIEN_API_KEY": "sesame"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    try:
+        line = process.stderr.readline()
+        found = re.fullmatch(r"serving at (http://127\.0\.0\.1:\d+); Ctrl-C stops\n", line)
+        assert found, line + process.stderr.read()
+        yield process, found[1]
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def url(sad_model: Path) -> Iterator[str]:
+    """A running service that others use too."""
+    with serving("--model", str(sad_model), "--max-picture-mb", "0.1") as (_, url):
+        yield url
+
+
+def test_the_client_gives_what_the_analyzer_gives(
+    url: str, analyzer: Analyzer, photo: bytes, nobody: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "me.jpg"
+    path.write_bytes(photo)
+    client = Client(url, api_key="sesame")
+
+    assert client.analyze(path).faces == analyzer.analyze(photo).faces
+    assert client.analyze(path).source == "me.jpg"
+    assert client.analyze(nobody, whole_image=True).expression == "sad"
+    assert [len(result.faces) for result in client.analyze_many([nobody, photo])] == [0, 1]
+    assert client.model()["name"] == "tiny"
+
+
+def test_the_client_tells_what_is_wrong(url: str, photo: bytes) -> None:
+    client = Client(url, api_key="sesame")
+    with pytest.raises(MediaError, match="bytes 1: not a picture"):
+        client.analyze_many([photo, b"hello"])
+    with pytest.raises(MediaError, match="bytes 0: not a picture"):
+        client.analyze(b"hello")
+    with pytest.raises(ServiceError, match="X-API-Key") as caught:
+        Client(url).analyze(photo)
+    assert caught.value.status == 401
+    with pytest.raises(ServiceError, match="more than 100,000 bytes"):
+        client.analyze(b"x" * 100_001)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl(url: str, photo: bytes, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(photo)
+    key = ["-H", "X-API-Key: sesame"]
+    asked = ["curl", "-sS", *key, "-F", "picture=@photo.jpg", f"{url}/v1/analyze"]
+    answer = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    (picture,) = json.loads(answer.stdout)["pictures"]
+    assert picture["result"]["source"] == "photo.jpg"
+    assert picture["result"]["faces"][0]["expression"] == "sad"
+
+
+def test_what_is_in_flight_is_finished(sad_model: Path, nobody: bytes) -> None:
+    body = b'--B\r\nContent-Disposition: form-data; name="p"; filename="a.jpg"\r\n\r\n' + nobody
+    body += b"\r\n--B--\r\n"
+    with serving("--model", str(sad_model)) as (process, url):
+        host, port = url.removeprefix("http://").split(":")
+        idle = http.client.HTTPConnection(host, int(port), timeout=WAIT_S)
+        idle.request("GET", "/readyz")
+        assert idle.getresponse().read() == b'{"status":"ready"}'
+        sending = http.client.HTTPConnection(host, int(port), timeout=WAIT_S)
+        sending.putrequest("POST", "/v1/analyze")
+        sending.putheader("Content-Type", "multipart/form-data; boundary=B")
+        sending.putheader("X-API-Key", "sesame")
+        sending.putheader("Content-Length", str(len(body)))
+        sending.endheaders(body[:100])
+        time.sleep(0.3)
+
+        process.send_signal(signal.SIGTERM)
+        _wait_until_closed(host, int(port))
+        sending.send(body[100:])
+
+        response = sending.getresponse()
+        assert response.status == 200
+        assert json.loads(response.read())["pictures"][0]["problem"] is None
+        sending.close()
+        idle.close()
+        assert process.wait(WAIT_S) == 0
+        assert process.stderr is not None
+        log = process.stderr.read()
+        assert "route=/v1/analyze status=200" in log
+        assert "Traceback" not in log
+
+
+def _wait_until_closed(host: str, port: int) -> None:
+    until = time.monotonic() + WAIT_S
+    while time.monotonic() < until:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+        except OSError:
+            return
+        time.sleep(0.05)
+    pytest.fail("it still accepts connections")
+
+
+def test_several_workers_count_together_and_end_together(sad_model: Path, nobody: bytes) -> None:
+    with serving("--model", str(sad_model), "--workers", "2") as (process, url):
+        client = Client(url, api_key="sesame", timeout_s=WAIT_S)
+        for _ in range(8):
+            client.analyze(nobody)
+        figures = _get(url, "/metrics")
+        assert 'mien_requests_total{route="/v1/analyze",status="200"} 8.0' in figures
+        process.kill()
+        _wait_until_closed("127.0.0.1", int(url.rpartition(":")[2]))
+
+
+def _get(url: str, path: str) -> str:
+    connection: Any = http.client.HTTPConnection(url.removeprefix("http://"), timeout=WAIT_S)
+    connection.request("GET", path, headers={"Authorization": "Bearer sesame"})
+    text: str = connection.getresponse().read().decode()
+    connection.close()
+    return text
+
+
+def test_a_port_in_use_and_an_address_of_another_machine() -> None:
+    with bind("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        assert address_of(taken) == f"http://127.0.0.1:{port}"
+        with pytest.raises(ServiceError, match=f"port {port} of 127.0.0.1 is in use"):
+            bind("127.0.0.1", port)
+    with pytest.raises(ServiceError, match=r"192\.0\.2\.1"):
+        bind("192.0.2.1", 0)
