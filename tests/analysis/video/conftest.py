@@ -69,7 +69,7 @@ def write_clip(tmp_path: Path) -> WriteClip:
         with av.open(str(path), "w") as output:
             stream = output.add_stream(clip.codec, rate=25)
             stream.width, stream.height = clip.size_wh
-            stream.pix_fmt = "yuv420p"
+            stream.pix_fmt = "yuvj420p" if clip.codec == "mjpeg" else "yuv420p"
             stream.codec_context.gop_size = clip.key_every
             stream.codec_context.time_base = Fraction(1, TICKS)
             if clip.codec == "libx264":

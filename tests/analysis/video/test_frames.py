@@ -58,7 +58,8 @@ def test_times_are_counted_from_the_first_frame(write_clip: WriteClip) -> None:
 def test_frames_without_times_go_by_the_rate(write_clip: WriteClip, tmp_path: Path) -> None:
     bare = tmp_path / "bare.m4v"
     with av.open(str(write_clip(codec="mpeg4"))) as source:
-        bare.write_bytes(b"".join(bytes(packet) for packet in source.demux(video=0)))
+        headers = source.streams.video[0].codec_context.extradata or b""
+        bare.write_bytes(headers + b"".join(bytes(packet) for packet in source.demux(video=0)))
 
     frames = read(bare, start_s=0.5)
 

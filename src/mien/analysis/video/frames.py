@@ -28,6 +28,7 @@ from mien.pictures import check_size
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.stream import VideoStream
 
 #: Times are compared with this tolerance, since they are fractions in files and floats here.
@@ -177,8 +178,8 @@ class VideoFile:
     def _probe(self, container: "InputContainer") -> tuple[VideoInfo, float, FrameConverter]:
         """Return what the file says, its first frame's time on its own clock, and a converter."""
         stream = find_video(container, str(self.path))
-        # Before memory is taken for a frame.
-        check_size(stream.width, stream.height, str(self.path))
+        # Before memory is taken for a frame; raw streams only tell their size in the first one.
+        check_size(stream.width or 1, stream.height or 1, str(self.path))
         frame = next((found for found in self._decode(container, stream) if found), None)
         if frame is None:
             raise MediaError(f"{self.path}: none of its frames can be decoded")
@@ -213,7 +214,7 @@ class VideoFile:
         with self._open() as container:
             stream = find_video(container, str(self.path))
             if jump is not None:
-                container.seek(jump.key_dts, stream=stream)
+                container.seek(jump.seek_to, stream=stream)
             index, shown_until_s = 0, 0.0
             for frame in self._decode(container, stream):
                 if frame is None:
@@ -262,15 +263,9 @@ class VideoFile:
                 return None
             target = math.floor((self.origin_s + self.start_s + _TICK_S) / stream.time_base)
             try:
-                jump = _find_jump(container, stream, target)
-                if jump is None:
-                    return None
-                container.seek(jump.key_dts, stream=stream)
-                landed = next(container.demux(stream)).dts
-            except av.FFmpegError:
+                return _find_jump(container, stream, target)
+            except (av.FFmpegError, StopIteration):
                 return None
-        # Some containers jump about; a start that came too late would lose frames.
-        return jump if landed is not None and landed <= jump.key_dts else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,24 +273,26 @@ class _Jump:
     """Where decoding may begin.
 
     Attributes:
-        key_dts: The key frame's decoding time, in the stream's time base.
+        seek_to: What seeking to leads to the key frame, in the stream's time base.
         until: The presentation time up to which frames are counted by their times, the start's.
         shown: The presentation times of all frames up to there and of some after, sorted.
     """
 
-    key_dts: int
+    seek_to: int
     until: int
     shown: list[int]
 
 
 def _find_jump(container: "InputContainer", stream: "VideoStream", target: int) -> _Jump | None:
-    """Return the last key frame shown at or before a time; None where it is the first or unknown.
+    """Return how to get to the last key frame shown at or before a time.
+
+    None where that is the first one, or cannot be known.
 
     Args:
         target: In the stream's time base.
     """
     shown: list[int] = []
-    key_dts, keys = 0, 0
+    keys: "list[Packet[VideoStream]]" = []
     for packet in container.demux(stream):
         if packet.size == 0:
             break
@@ -308,8 +305,19 @@ def _find_jump(container: "InputContainer", stream: "VideoStream", target: int) 
             continue
         shown.append(packet.pts)
         if packet.is_keyframe and packet.pts <= target:
-            key_dts, keys = packet.dts, keys + 1
-    return _Jump(key_dts, target, sorted(shown)) if keys > 1 else None
+            keys = [*keys[-1:], packet]
+    if len(keys) < 2:
+        return None
+    key = keys[-1]
+    # Some containers are searched by one time, some by the other, and some only roughly: a start
+    # that came too late would lose frames.
+    for seek_to in (key.pts, key.dts):
+        assert seek_to is not None
+        container.seek(seek_to, stream=stream)
+        landed_dts = next(container.demux(stream)).dts
+        if landed_dts is not None and key.dts is not None and landed_dts <= key.dts:
+            return _Jump(seek_to, target, sorted(shown))
+    return None
 
 
 class _Selection:
