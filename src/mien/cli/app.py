@@ -24,6 +24,7 @@ from mien.cli.recipes import recipes
 from mien.cli.sweep import sweep
 from mien.cli.train import fine_tune, train
 from mien.cli.tune import tune
+from mien.cli.webcam import webcam
 from mien.errors import MienError
 
 #: Root of what Typer raises for a wrong call. Some of its versions take it from click and others
@@ -56,6 +57,7 @@ def _root(
 
 
 app.command()(analyze)
+app.command()(webcam)
 app.command()(train)
 app.command("fine-tune")(fine_tune)
 app.command()(tune)

@@ -78,7 +78,9 @@ def write_clip(tmp_path: Path) -> WriteClip:
                 stream.codec_context.sample_aspect_ratio = clip.aspect
             if clip.rotation_deg or clip.mirrored:
                 stream.set_display_rotation(clip.rotation_deg, hflip=clip.mirrored)
-            sound = output.add_stream(clip.sound, rate=16_000, layout="mono") if clip.sound else None
+            sound = (
+                output.add_stream(clip.sound, rate=16_000, layout="mono") if clip.sound else None
+            )
             for index, time_s in enumerate(clip.times_s):
                 frame = av.VideoFrame.from_ndarray(drawn(index, clip.size_wh))
                 frame.pts, frame.time_base = round(time_s * TICKS), Fraction(1, TICKS)

@@ -97,7 +97,9 @@ class LiveSource:
         self, source: int | str | os.PathLike[str], *, timeout_s: float = 10.0, attempts: int = 4
     ) -> None:
         if timeout_s <= 0 or attempts < 0:
-            raise ValueError(f"timeout_s {timeout_s} must be above 0, attempts {attempts} not below")
+            raise ValueError(
+                f"timeout_s {timeout_s} must be above 0, attempts {attempts} not below"
+            )
         self._address = _address(source, timeout_s)
         self.name = self._address.name
         self.fps: float | None = None
