@@ -284,15 +284,12 @@ class _Jump:
 
 
 def _find_jump(container: "InputContainer", stream: "VideoStream", target: int) -> _Jump | None:
-    """Return how to get to the last key frame shown at or before a time.
+    """Return how to get to the last key frame shown at or before a time in the stream's base.
 
     None where that is the first one, or cannot be known.
-
-    Args:
-        target: In the stream's time base.
     """
     shown: list[int] = []
-    keys: "list[Packet[VideoStream]]" = []
+    keys: list[Packet[VideoStream]] = []
     for packet in container.demux(stream):
         if packet.size == 0:
             break
@@ -362,11 +359,7 @@ def _check_selection(every: int, fps: float | None, start_s: float, end_s: float
 def _duration_s(
     container: "InputContainer", stream: "VideoStream", *, own: bool = False
 ) -> float | None:
-    """Return how long a file lasts; None where it does not say.
-
-    Args:
-        own: Only how long its pictures do, since its sound may be longer.
-    """
+    """Return how long a file lasts, or its ``own`` pictures alone; None where it does not say."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     if not container.duration or (own and len(container.streams) > 1):
