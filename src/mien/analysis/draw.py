@@ -38,6 +38,8 @@ _MAX_ENLARGED: Final = 2000
 #: Longest side of a JPEG file.
 _MAX_JPEG: Final = 65_535
 _MIN_FONT: Final = 11
+#: Of letters in frames, which are looked at for a moment and smeared by compression.
+_MIN_STEADY: Final = 13
 
 _Rectangle = tuple[float, float, float, float]
 
@@ -230,7 +232,7 @@ def _font(
 
 def _steady_font(size_wh: tuple[int, int]) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Return letters that suit all faces of frames of a size."""
-    return _letters(max(_MIN_FONT, round(min(size_wh) / 34)))
+    return _letters(max(_MIN_STEADY, round(min(size_wh) / 32)))
 
 
 @functools.lru_cache(maxsize=64)

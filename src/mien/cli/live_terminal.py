@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 from rich.color import Color
-from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.segment import Segment
 from rich.style import Style
@@ -22,7 +22,7 @@ from mien.cli.console import plain_console
 
 if TYPE_CHECKING:
     from mien.analysis.video.results import TrackedFace, TrackedFrame
-    from mien.cli.webcam import Pace
+    from mien.cli.webcam import Pace, Seen
 
 _BAR_WIDTH: Final = 24
 #: Lines that the picture leaves to the people and the pace.
@@ -63,14 +63,17 @@ class TerminalView:
     ) -> None:
         self._stack.__exit__(kind, error, traceback)
 
-    def show(self, image: Image.Image, result: "TrackedFrame", pace: "Pace") -> None:
+    def show(self, seen: "Seen", pace: "Pace") -> None:
         """Show one frame, the people in it and the pace."""
         if self._live is None:
             return
-        lines = self._console.height - _LINES_BELOW - len(result.faces)
-        parts = [people_table(result), Text(pace.to_line(), style="dim", overflow="ellipsis")]
+        lines = self._console.height - _LINES_BELOW - len(seen.result.faces)
+        parts: list[RenderableType] = [
+            people_table(seen.result),
+            Text(pace.to_line(), style="dim", overflow="ellipsis"),
+        ]
         if lines >= _FEWEST_LINES:
-            parts.insert(0, BlockPicture(image, columns=self._console.width, lines=lines))
+            parts.insert(0, BlockPicture(seen, columns=self._console.width, lines=lines))
         self._live.update(Group(*parts), refresh=True)
 
     def idle(self) -> None:
@@ -104,20 +107,27 @@ def _next(tracked: "TrackedFace") -> str:
 
 
 class BlockPicture:
-    """A picture of half blocks, two pixels in each character.
+    """A frame in half blocks, two pixels in each character, with the faces' boxes.
 
     Args:
-        image: RGB.
+        seen: The frame and its faces.
         columns: The most characters in a line.
         lines: The most lines.
     """
 
-    def __init__(self, image: Image.Image, *, columns: int, lines: int) -> None:
+    def __init__(self, seen: "Seen", *, columns: int, lines: int) -> None:
+        image = Image.fromarray(seen.frame.image_rgb)
         scale = min(columns / image.width, 2 * lines / image.height, 1.0)
         width = max(1, math.floor(image.width * scale))
         height = max(2, math.floor(image.height * scale) // 2 * 2)
         small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=1.0)
-        self._pixels: list[list[list[int]]] = (np.asarray(small) // _STEP * _STEP).tolist()
+        levels = np.asarray(small) // _STEP * _STEP
+        small = Image.fromarray(levels)
+        draw = ImageDraw.Draw(small)
+        for face in seen.result.faces:
+            left, top, right, bottom = (edge * scale for edge in face.face.box_xyxy)
+            draw.rectangle((left, top, right, bottom), outline=tracked_colour(face))
+        self._pixels: list[list[list[int]]] = np.asarray(small).tolist()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for upper, lower in zip(self._pixels[::2], self._pixels[1::2], strict=True):

@@ -5,13 +5,10 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from PIL import Image
-
 from mien.errors import MediaError
 
 if TYPE_CHECKING:
-    from mien.analysis.video.results import TrackedFrame
-    from mien.cli.webcam import Pace
+    from mien.cli.webcam import Pace, Seen
 
 #: The part of the screen's sides that the picture may take.
 _PART: Final = 0.8
@@ -80,10 +77,11 @@ class WindowView:
     ) -> None:
         self._window.destroy()
 
-    def show(self, image: Image.Image, result: "TrackedFrame", pace: "Pace") -> None:  # noqa: ARG002
+    def show(self, seen: "Seen", pace: "Pace") -> None:
         """Show one frame, its people drawn in it, and the pace."""
         from PIL import ImageTk  # noqa: PLC0415
 
+        image = seen.annotated
         width, height = self._largest_wh
         scale = min(width / image.width, height / image.height)
         if scale < 1:

@@ -1,5 +1,6 @@
 """``mien webcam``: read the expressions in front of a camera, as they come."""
 
+import functools
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -45,13 +46,28 @@ class View(Protocol):
         traceback: TracebackType | None,
     ) -> None: ...
 
-    def show(self, image: "Image.Image", result: "TrackedFrame", pace: "Pace") -> None:
-        """Show one annotated frame."""
+    def show(self, seen: "Seen", pace: "Pace") -> None:
+        """Show one frame and what was read in it."""
         ...
 
     def idle(self) -> None:
         """Do what is to be done while no frame comes."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seen:
+    """One frame and what was read in it."""
+
+    frame: "VideoFrame"
+    result: "TrackedFrame"
+
+    @functools.cached_property
+    def annotated(self) -> "Image.Image":
+        """The frame with boxes and labels, drawn when first asked for."""
+        from mien.analysis.video.annotated import annotate_frame  # noqa: PLC0415
+
+        return annotate_frame(self.frame, self.result)
 
 
 @dataclass(kw_only=True)
@@ -221,17 +237,14 @@ class _Watch:
 
     def _read(self, view: View, frame: "VideoFrame") -> None:
         """Read one frame, write what is wanted of it, and show it."""
-        from mien.analysis.video.annotated import annotate_frame  # noqa: PLC0415
-
-        result = self._reader.read(frame)
+        seen = Seen(frame=frame, result=self._reader.read(frame))
         if self.table is not None:
-            self.table.write(result)
-        image = annotate_frame(frame, result)
+            self.table.write(seen.result)
         if self.record is not None:
-            self.record.write_image(image, frame.time_s)
+            self.record.write_image(seen.annotated, frame.time_s)
         self.pace.dropped = self._live.dropped
         self.pace.reconnected = self._live.reconnected
-        view.show(image, result, self.pace)
+        view.show(seen, self.pace)
 
 
 def _open_view(name: str, *, terminal: bool) -> View:

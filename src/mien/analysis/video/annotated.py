@@ -125,7 +125,7 @@ class AnnotatedVideo:
         self._size_wh = (0, 0)
         self._start_s = 0.0
         self._last_ticks = -1
-        self._step = 1
+        self._step = round(_TICKS / self._fps)
 
     def __enter__(self) -> Self:
         """Make the temporary file.
@@ -178,9 +178,13 @@ class AnnotatedVideo:
             if self._pictures is None:
                 self._start(image, time_s)
             ticks = max(round((time_s - self._start_s) * _TICKS), self._last_ticks + 1)
-            self._step, self._last_ticks = ticks - self._last_ticks, ticks
+            if ticks:
+                self._step = ticks - self._last_ticks
+            self._last_ticks = ticks
             picture = self._to_yuv(image)
             picture.pts, picture.time_base = ticks, Fraction(1, _TICKS)
+            # Counts for the last one, which is taken to be shown as long as the one before.
+            picture.duration = self._step
             self._encode(picture)
             if self._sound is not None:
                 self._sound.pass_until(ticks / _TICKS)
@@ -188,6 +192,8 @@ class AnnotatedVideo:
     def _start(self, image: Image.Image, time_s: float) -> None:
         """Add the streams, now that the size is known."""
         av = import_av()
+        from av.codec.context import Flags  # noqa: PLC0415
+
         assert self._container is not None, "used outside its with block"
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         rate = Fraction(min(max(self._fps, 1), 240)).limit_denominator(1001)
@@ -199,6 +205,7 @@ class AnnotatedVideo:
         # mpeg4 has no finer ticks than 1/65535; libx264 would take any.
         ticks = _TICKS if codec == "libx264" else 30_000
         pictures.codec_context.time_base = Fraction(1, ticks)
+        pictures.codec_context.flags |= Flags.frame_duration
         _tell_colours(pictures)
         self._start_s = time_s
         self._size_wh = (pictures.width, pictures.height)
