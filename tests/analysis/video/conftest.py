@@ -33,6 +33,7 @@ class Clip:
     rotation_deg: int = 0
     mirrored: bool = False
     sound: str | None = None
+    sound_s: float | None = None
 
 
 def drawn(index: int, size_wh: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -87,7 +88,7 @@ def write_clip(tmp_path: Path) -> WriteClip:
                 output.mux(stream.encode(frame))
             output.mux(stream.encode(None))
             if sound is not None:
-                for packet in tones(sound, clip.times_s[-1]):
+                for packet in tones(sound, clip.sound_s or clip.times_s[-1]):
                     output.mux(packet)
         return path
 

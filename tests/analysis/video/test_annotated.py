@@ -21,6 +21,8 @@ from mien.results import Face, Probabilities
 
 WriteClip = Callable[..., Path]
 SeenAs = Callable[..., TrackedFrame]
+#: Ten frames a second.
+SECOND_S = tuple(i / 10 for i in range(11))
 
 
 def dark(index: int = 0, time_s: float = 0.0, size_wh: tuple[int, int] = (400, 300)) -> VideoFrame:
@@ -142,13 +144,13 @@ def test_odd_sides_lose_a_pixel_and_other_sizes_are_made_to_fit(tmp_path: Path) 
 def test_sound_passes_through_untouched(
     write_clip: WriteClip, tmp_path: Path, seen_as: SeenAs, codec: str
 ) -> None:
-    source, out = write_clip(sound=codec), tmp_path / "out.mp4"
+    source, out = write_clip(times_s=SECOND_S, sound=codec), tmp_path / "out.mp4"
 
     annotated = annotate(source, out, seen_as)
 
     before, after = sound_of(source), sound_of(out)
     assert annotated.silent_because is None
-    assert len(after) > 20
+    assert len(after) > 10
     assert [packet for _, packet in after] == [packet for _, packet in before[: len(after)]]
     assert [time_s for time_s, _ in after] == pytest.approx(
         [time_s for time_s, _ in before[: len(after)]], abs=0.001
@@ -156,22 +158,24 @@ def test_sound_passes_through_untouched(
 
 
 def test_sound_keeps_step_when_cut(write_clip: WriteClip, tmp_path: Path, seen_as: SeenAs) -> None:
-    source, out = write_clip("clip.mkv", sound="aac"), tmp_path / "out.mp4"
+    source, out = write_clip("clip.mkv", times_s=SECOND_S, sound="aac"), tmp_path / "out.mp4"
 
-    annotate(source, out, seen_as, start_s=0.8, end_s=1.6)
+    annotate(source, out, seen_as, start_s=0.4, end_s=0.8)
 
     times = {packet: time_s for time_s, packet in sound_of(source)}
     after = [(time_s, packet) for time_s, packet in sound_of(out) if packet in times]
-    assert 0.7 < after[-1][0] <= 0.85
+    assert 0.3 < after[-1][0] <= 0.45
     for time_s, packet in after:
-        assert time_s == pytest.approx(times[packet] - 0.8, abs=0.002)
+        assert time_s == pytest.approx(times[packet] - 0.4, abs=0.002)
 
 
 def test_sound_that_mp4_does_not_take_is_told(
     write_clip: WriteClip, tmp_path: Path, seen_as: SeenAs
 ) -> None:
     out = tmp_path / "out.mp4"
-    annotated = annotate(write_clip("clip.mkv", sound="pcm_s16le"), out, seen_as)
+    annotated = annotate(
+        write_clip("clip.mkv", times_s=(0.0, 0.1), sound="pcm_s16le"), out, seen_as
+    )
 
     assert annotated.silent_because == "MP4 takes no pcm_s16le sound"
     assert not VideoFile(out).info.has_audio

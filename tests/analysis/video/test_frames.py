@@ -237,8 +237,16 @@ def test_a_playlist_does_not_reach_the_network(tmp_path: Path) -> None:
         VideoFile(playlist)
 
 
+def test_a_start_behind_the_last_frame_is_told_though_sound_goes_on(write_clip: WriteClip) -> None:
+    path = write_clip(times_s=(0.0, 0.1, 0.2), sound="aac", sound_s=2.0)
+    video = VideoFile(path, start_s=1)
+
+    with pytest.raises(MediaError, match=r"ends at 0\.\d+ s, it cannot start at 1 s"):
+        list(video)
+
+
 def test_a_start_behind_the_end_is_told(write_clip: WriteClip) -> None:
-    with pytest.raises(MediaError, match=r"lasts 2\.00 s, it cannot start at 9 s"):
+    with pytest.raises(MediaError, match=r"ends at 2\.00 s, it cannot start at 9 s"):
         VideoFile(write_clip(), start_s=9)
 
 

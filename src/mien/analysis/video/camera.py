@@ -97,9 +97,7 @@ class LiveSource:
         self, source: int | str | os.PathLike[str], *, timeout_s: float = 10.0, attempts: int = 4
     ) -> None:
         if timeout_s <= 0 or attempts < 0:
-            raise ValueError(
-                f"timeout_s {timeout_s} must be above 0, attempts {attempts} not below"
-            )
+            raise ValueError(f"timeout_s {timeout_s} or attempts {attempts} is out of range")
         self._address = _address(source, timeout_s)
         self.name = self._address.name
         self.fps: float | None = None
@@ -342,8 +340,9 @@ def _address(source: int | str | os.PathLike[str], timeout_s: float) -> _Address
     if match is None:
         options = {"protocol_whitelist": "file"}
         return _Address(name=text, url=f"file:{text}", kind="file", options=options)
-    # Delay is worth more than an unbroken picture.
-    options = {"fflags": "nobuffer", "flags": "low_delay", "timeout": str(round(timeout_s * 1e6))}
+    # What is buffered while the stream is opened need not be thrown away by "nobuffer": it is
+    # decoded at once and overtaken, while short streams would have nothing left.
+    options = {"flags": "low_delay", "timeout": str(round(timeout_s * 1e6))}
     if match[1].lower() in ("rtsp", "rtsps"):
         # Over UDP lost packets are grey smears.
         options["rtsp_transport"] = "tcp"

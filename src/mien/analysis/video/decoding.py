@@ -183,19 +183,22 @@ class FrameClock:
     Args:
         origin_s: The time, on the container's clock, that counts as 0.
         rate: Frames a second, for frames that tell no time or one that is not after the last.
+
+    Attributes:
+        last_s: The last frame's time; minus infinity before the first.
     """
 
     def __init__(self, origin_s: float, rate: float | None) -> None:
         self._origin_s = origin_s
         self._period_s = 1 / rate if rate else _USUAL_PERIOD_S
-        self._last_s = -math.inf
+        self.last_s = -math.inf
 
     def read(self, frame: "av.VideoFrame") -> float:
         """Return a frame's seconds since the origin."""
         time_s = math.nan if frame.pts is None else frame.time - self._origin_s
-        if not time_s > self._last_s:
-            time_s = 0.0 if self._last_s == -math.inf else self._last_s + self._period_s
-        self._last_s = time_s
+        if not time_s > self.last_s:
+            time_s = 0.0 if self.last_s == -math.inf else self.last_s + self._period_s
+        self.last_s = time_s
         return time_s
 
 

@@ -105,7 +105,8 @@ class VideoFile:
         damaged: Frames, in the last iteration, that could not be decoded.
 
     Raises:
-        MediaError: The file cannot be read, holds no video, or ends before ``start_s``.
+        MediaError: The file cannot be read, holds no video, or ends before ``start_s``, which
+            some files only show when iterated over.
         MissingExtraError: PyAV is not installed.
         ValueError: An argument is out of range, or both ``every`` and ``fps`` are given.
     """
@@ -130,9 +131,8 @@ class VideoFile:
         self._running: Generator[VideoFrame, None, None] | None = None
         with self._open() as container:
             self.info, self.origin_s, self._converter = self._probe(container)
-        duration_s = self.info.duration_s
-        if duration_s is not None and start_s >= duration_s > 0:
-            raise MediaError(f"{path}: lasts {duration_s:.2f} s, it cannot start at {start_s:g} s")
+            if container.duration and start_s >= container.duration / 1e6:
+                raise self._starts_too_late(container.duration / 1e6)
 
     def __repr__(self) -> str:
         return f"VideoFile({str(self.path)!r})"
@@ -227,6 +227,8 @@ class VideoFile:
                     shown_until_s = time_s + float((frame.duration or 0) * frame.time_base)
                 index += 1
             promised_s = _duration_s(container, stream, own=True)
+        if clock.last_s < self.start_s - _TICK_S:
+            raise self._starts_too_late(shown_until_s)
         if self.truncated is None and promised_s and shown_until_s < promised_s - _MISSING_S:
             self.truncated = f"ends after {shown_until_s:.1f} s of {promised_s:.1f} s"
 
@@ -252,6 +254,11 @@ class VideoFile:
                 continue
             for frame in frames:
                 yield None if frame.is_corrupt else frame
+
+    def _starts_too_late(self, ends_s: float) -> MediaError:
+        return MediaError(
+            f"{self.path}: ends at {ends_s:.2f} s, it cannot start at {self.start_s:g} s"
+        )
 
     def _plan_jump(self) -> "_Jump | None":
         """Return where to begin for the start; None where that is the first frame."""
@@ -360,8 +367,8 @@ def _duration_s(
     container: "InputContainer", stream: "VideoStream", *, own: bool = False
 ) -> float | None:
     """Return how long a file lasts, or its ``own`` pictures alone; None where it does not say."""
-    if stream.duration and stream.time_base:
+    alone = len(container.streams) == 1
+    # MP4 counts a stream's length in decoding times, with B frames too short by a few frames.
+    if stream.duration and stream.time_base and not (alone and container.duration):
         return float(stream.duration * stream.time_base)
-    if not container.duration or (own and len(container.streams) > 1):
-        return None
-    return container.duration / 1e6
+    return container.duration / 1e6 if container.duration and (alone or not own) else None
