@@ -1,12 +1,9 @@
-"""What the command needs of tracking and tables is tested with the real ones where they are."""
-
 import csv
 import io
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -18,7 +15,7 @@ import numpy.typing as npt
 import pytest
 import skimage.data
 from rich.console import Console
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from mien.analysis.video.frames import VideoFile, VideoFrame
 from mien.analysis.video.results import TrackedFace, TrackedFrame
@@ -52,6 +49,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def watch(source: Path, model: Path, *options: object) -> Result:
+    """Call the command."""
+    settings = ["--terminal", "--threads", "1", "--model", str(model), *map(str, options)]
+    return CliRunner().invoke(app, ["webcam", str(source), *settings])
+
+
 @pytest.fixture
 def seen() -> Seen:
     image = np.full((120, 160, 3), 64, np.uint8)
@@ -63,11 +66,7 @@ def seen() -> Seen:
 
 def test_what_is_seen_is_written(clip: Path, sad_model: Path, tmp_path: Path) -> None:
     table, record = tmp_path / "faces.csv", tmp_path / "seen.mp4"
-    called = CliRunner().invoke(
-        app,
-        ["webcam", str(clip), "--terminal", "--model", str(sad_model), "--threads", "1"]
-        + ["--output", str(table), "--record", str(record)],
-    )
+    called = watch(clip, sad_model, "--output", table, "--record", record)
 
     assert called.exit_code == 0, called.output
     rows = list(csv.DictReader(table.open()))
@@ -84,11 +83,7 @@ def test_what_is_seen_is_written(clip: Path, sad_model: Path, tmp_path: Path) ->
 
 def test_it_stops_after_some_seconds(clip: Path, sad_model: Path, tmp_path: Path) -> None:
     table = tmp_path / "faces.csv"
-    called = CliRunner().invoke(
-        app,
-        ["webcam", str(clip), "--terminal", "--model", str(sad_model), "--threads", "1"]
-        + ["--output", str(table), "--seconds", "0.4"],
-    )
+    called = watch(clip, sad_model, "--output", table, "--seconds", 0.4)
 
     assert called.exit_code == 0, called.output
     assert max(int(row["frame"]) for row in csv.DictReader(table.open())) < 9
