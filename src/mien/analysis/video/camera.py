@@ -113,6 +113,7 @@ class LiveSource:
         self._error: MediaError | None = None
         self._thread: threading.Thread | None = None
         self._index = 0
+        self._last_s = 0.0
         self._failures = 0
         self._taken_arrived_s: float | None = None
 
@@ -224,7 +225,10 @@ class LiveSource:
         # Threads by frames would hold back as many frames as there are threads.
         stream.thread_type = "SLICE"
         whole = address.kind == "file" or (address.kind == "stream" and container.size > 0)
-        start_s = 0.0 if self._index == 0 else time.perf_counter() - began_s
+        start_s = 0.0
+        if self._index:
+            # The time that the gap took counts; a stream may have come faster than it plays.
+            start_s = max(time.perf_counter() - began_s, self._last_s + 1 / (self.fps or 25))
         player = _Player(stream, start_s=start_s, paced=whole)
         try:
             for packet in container.demux(stream):
@@ -257,6 +261,7 @@ class LiveSource:
         """Put a frame where it is taken from, over one that was not taken."""
         arrival = _Arrival(self._index, time_s, frame, time.perf_counter(), converter)
         self._index += 1
+        self._last_s = time_s
         self._failures = 0
         with self._changed:
             self.dropped += self._waiting is not None
