@@ -171,7 +171,8 @@ def test_a_block_picture_keeps_its_shape_and_shows_the_box(seen: Seen) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor")
     segments = list(console.render(BlockPicture(seen, columns=40, lines=40)))
     lines = "".join(segment.text for segment in segments).splitlines()
-    colours = {segment.style.color.triplet for segment in segments if segment.style}
+    styles = {segment.style for segment in segments if segment.style}
+    colours = {style.color.triplet for style in styles if style.color}
 
     assert [len(line) for line in lines] == [40] * 15, "40 × 30 pixels, two in a character"
     assert len(colours) == 2, "the grey of the frame and the colour of the box"

@@ -177,11 +177,12 @@ def webcam(
         check_output(output, suffixes=TABLE_SUFFIXES, sources=[Path(source)])
         check_output(record, option="--record", suffixes=(".mp4",), sources=[Path(source)])
         with ExitStack() as stack:
-            # First, since it is what fails most often.
-            live = stack.enter_context(LiveSource(source))
             analyzer = Analyzer(
                 model, min_face=min_face, threads=threads, uncertain_below=uncertain_below
             )
+            # Opens it now, so that no frame of a file or stream goes by meanwhile.
+            _ = analyzer.detector
+            live = stack.enter_context(LiveSource(source))
             watch = _Watch(live, FrameReader(analyzer, source=live.name))
             if output is not None:
                 watch.table = stack.enter_context(open_table(output, analyzer.classes))

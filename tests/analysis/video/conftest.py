@@ -68,7 +68,7 @@ def write_clip(tmp_path: Path) -> WriteClip:
         clip = Clip(**parts)
         path = tmp_path / name
         with av.open(str(path), "w") as output:
-            stream = output.add_stream(clip.codec, rate=25)
+            stream: Any = output.add_stream(clip.codec, rate=25)
             stream.width, stream.height = clip.size_wh
             stream.pix_fmt = "yuvj420p" if clip.codec == "mjpeg" else "yuv420p"
             stream.codec_context.gop_size = clip.key_every

@@ -166,7 +166,7 @@ def test_what_cannot_be_decoded_is_left_out_and_counted(write_clip: WriteClip) -
     whole = path.read_bytes()
     with av.open(str(path)) as container:
         damaged = [packet for packet in container.demux(video=0) if packet.size][20]
-        place, size = damaged.pos + 8, damaged.size
+        place, size = (damaged.pos or 0) + 8, damaged.size
     path.write_bytes(whole[:place] + bytes(size) + whole[place + size :])
 
     with VideoFile(path) as video:

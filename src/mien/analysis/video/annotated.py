@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import numpy as np
 from PIL import Image
@@ -199,7 +199,8 @@ class AnnotatedVideo:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         rate = Fraction(min(max(self._fps, 1), 240)).limit_denominator(1001)
         options = _X264 if codec == "libx264" else {"qscale": "3"}
-        pictures = self._container.add_stream(codec, rate=rate, options=dict(options))
+        stream = self._container.add_stream(codec, rate=rate, options=dict(options))
+        pictures = cast("VideoStream", stream)
         # The colours of half of the points are told, so sides are even.
         pictures.width, pictures.height = (max(2, side // 2 * 2) for side in image.size)
         pictures.pix_fmt = "yuv420p"
@@ -218,7 +219,6 @@ class AnnotatedVideo:
 
     def _to_yuv(self, image: Image.Image) -> "av.VideoFrame":
         """Return a picture as the encoder takes it."""
-        av = import_av()
         from av.video.reformatter import ColorRange, Colorspace  # noqa: PLC0415
 
         if image.size != self._size_wh:
@@ -226,7 +226,7 @@ class AnnotatedVideo:
             near = abs(image.width - width) < 2 and abs(image.height - height) < 2
             # One column or row too many is left out rather than blurring all the others.
             image = image.crop((0, 0, width, height)) if near else image.resize((width, height))
-        picture: av.VideoFrame = av.VideoFrame.from_ndarray(np.asarray(image), format="rgb24")
+        picture: av.VideoFrame = import_av().VideoFrame.from_ndarray(np.asarray(image))
         return picture.reformat(
             format="yuv420p",
             dst_colorspace=Colorspace.ITU709,
@@ -296,7 +296,7 @@ class _Sound:
             stream.index: output.add_stream_from_template(stream) for stream in fitting
         }
         self._packets = self._input.demux(fitting) if fitting else iter(())
-        self._next: Packet[AudioStream] | None = None
+        self._next: Packet[Any] | None = None
 
     def pass_until(self, time_s: float) -> None:
         """Write what is heard from where it stopped up to a time in the output."""
@@ -322,7 +322,7 @@ class _Sound:
             if ends_s > 0 or not self._is_cut:
                 self._pass(packet)
 
-    def _pass(self, packet: "Packet[AudioStream]") -> None:
+    def _pass(self, packet: "Packet[Any]") -> None:
         shift = round(self._shift_s / packet.time_base)
         assert packet.pts is not None
         assert packet.dts is not None

@@ -400,6 +400,5 @@ def _tell_camera(url: str, error: Exception) -> str:
 
 
 def _tell_lost(address: _Address, error: Exception) -> str:
-    if address.kind == "camera":
-        return f"gives no frames any more: {reason(error)}; is it unplugged?"
-    return f"cannot be read further: {reason(error)}"
+    lost = address.kind == "camera"
+    return f"cannot be read further: {reason(error)}" + ("; is it unplugged?" if lost else "")

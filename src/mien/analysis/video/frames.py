@@ -224,7 +224,7 @@ class VideoFile:
                 if frame is not None:
                     time_s = clock.read(frame)
                     yield index, time_s, frame
-                    shown_until_s = time_s + float((frame.duration or 0) * frame.time_base)
+                    shown_until_s = time_s + float((frame.duration or 0) * (frame.time_base or 0))
                 index += 1
             promised_s = _duration_s(container, stream, own=True)
         if clock.last_s < self.start_s - _TICK_S:
