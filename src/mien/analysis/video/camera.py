@@ -241,7 +241,9 @@ class LiveSource:
                     return True
         except av.FFmpegError as error:
             if address.kind != "stream":
-                raise MediaError(f"{self.name}: {_tell_lost(address, error)}") from error
+                hint = "; is it unplugged?" if address.kind == "camera" else ""
+                lost = f"{self.name}: cannot be read further: {reason(error)}{hint}"
+                raise MediaError(lost) from error
             return False
         if address.kind == "camera":
             raise MediaError(f"{self.name}: gives no frames any more; is it unplugged?")
@@ -397,8 +399,3 @@ def _tell_camera(url: str, error: Exception) -> str:
         others = f"there are {', '.join(there)}" if there else "none is plugged in"
         return f"{url}: no such camera, {others}; a video file or a URL will do as well"
     return f"{url}: cannot be opened: {reason(error)}"
-
-
-def _tell_lost(address: _Address, error: Exception) -> str:
-    lost = address.kind == "camera"
-    return f"cannot be read further: {reason(error)}" + ("; is it unplugged?" if lost else "")
