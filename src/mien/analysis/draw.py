@@ -1,5 +1,6 @@
-"""Annotated pictures: a box and a label for every face."""
+"""Annotated pictures and frames: a box and a label for every face."""
 
+import functools
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +28,10 @@ COLOURS: Final = MappingProxyType(
         "neutral": "#56b4e9",
     }
 )
-_OTHER_COLOUR: Final = "#ffffff"
+#: Of an expression that is none of these.
+OTHER_COLOUR: Final = "#ffffff"
 #: Of a face whose expression is not told.
-_UNCERTAIN_COLOUR: Final = "#9aa3af"
+UNCERTAIN_COLOUR: Final = "#9aa3af"
 #: Pictures with a shorter side than this are enlarged, since a label needs pixels, as long as the
 #: longer side stays within bounds.
 _MIN_SIDE: Final = 240
@@ -37,8 +39,25 @@ _MAX_ENLARGED: Final = 2000
 #: Longest side of a JPEG file.
 _MAX_JPEG: Final = 65_535
 _MIN_FONT: Final = 11
+#: Of letters in frames, which are looked at for a moment and smeared by compression.
+_MIN_STEADY: Final = 13
 
 _Rectangle = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What is drawn of a face.
+
+    Attributes:
+        box_xyxy: Left, top, right, bottom in pixels of the drawing; may reach outside it.
+        text: The label.
+        colour: Of box and label, as ``#rrggbb``.
+    """
+
+    box_xyxy: tuple[float, float, float, float]
+    text: str
+    colour: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +93,38 @@ def annotate(source: Source, result: FrameResult, *, colour: Colour | None = Non
     picture = read_picture(source, colour=colour)
     if picture.size_wh != result.size_wh:
         raise ValueError(f"a result for {result.size_wh} in a picture of {picture.size_wh}")
-    wanted = -(-_MIN_SIDE // min(picture.size_wh))
-    factor = max(1, min(wanted, _MAX_ENLARGED // max(picture.size_wh)))
-    size_wh = (picture.size_wh[0] * factor, picture.size_wh[1] * factor)
-    image = Image.fromarray(picture.image_rgb).resize(size_wh, Image.Resampling.BICUBIC)
-    draw = ImageDraw.Draw(image)
-    width = max(2, round(min(size_wh) / 300))
-    boxes = [_drawn_box(face, factor, size_wh, width) for face in result.faces]
-    for face, box in zip(result.faces, boxes, strict=True):
-        _draw_box(draw, box, face_colour(face), width)
-    for label in _place_labels(draw, result.faces, boxes, size_wh, line_width=width):
-        _draw_label(draw, label)
+    image, factor = enlarge(Image.fromarray(picture.image_rgb))
+    marks = [
+        Mark(box_xyxy=_scale(face.box_xyxy, factor), text=_text(face), colour=face_colour(face))
+        for face in result.faces
+    ]
+    draw_marks(image, marks)
     return image
+
+
+def enlarge(image: Image.Image) -> tuple[Image.Image, int]:
+    """Return a picture in which labels can be read, and by which whole factor it is enlarged."""
+    wanted = -(-_MIN_SIDE // min(image.size))
+    factor = max(1, min(wanted, _MAX_ENLARGED // max(image.size)))
+    size_wh = (image.width * factor, image.height * factor)
+    return image.resize(size_wh, Image.Resampling.BICUBIC), factor
+
+
+def draw_marks(image: Image.Image, marks: Sequence[Mark], *, steady: bool = False) -> None:
+    """Draw boxes and labels into an RGB picture, the first mark's label placed first.
+
+    Args:
+        image: What is drawn into.
+        marks: One a face.
+        steady: Letters of one size, for frames: they would grow and shrink with each face.
+    """
+    draw = ImageDraw.Draw(image)
+    width = max(2, round(min(image.size) / 300))
+    boxes = [_drawn_box(mark.box_xyxy, image.size, width) for mark in marks]
+    for mark, box in zip(marks, boxes, strict=True):
+        _draw_box(draw, box, mark.colour, width)
+    for label in _place_labels(draw, marks, boxes, image.size, line_width=width, steady=steady):
+        _draw_label(draw, label)
 
 
 def write_annotated(result: FrameResult, path: Path) -> None:
@@ -124,18 +163,23 @@ def annotated_jpeg(source: Source, result: FrameResult, *, colour: Colour | None
     return file.getvalue()
 
 
-def _drawn_box(face: Face, factor: int, size_wh: tuple[int, int], line_width: int) -> _Rectangle:
-    """Return a face's box in the drawing, so far inside it that its line shows."""
+def _scale(box: _Rectangle, factor: float) -> _Rectangle:
+    left, top, right, bottom = box
+    return left * factor, top * factor, right * factor, bottom * factor
+
+
+def _drawn_box(box: _Rectangle, size_wh: tuple[int, int], line_width: int) -> _Rectangle:
+    """Return a box so far inside the drawing that its line shows."""
     left, top, right, bottom = (
-        min(max(edge * factor, line_width), side - 1 - line_width)
-        for edge, side in zip(face.box_xyxy, size_wh * 2, strict=True)
+        min(max(edge, line_width), side - 1 - line_width)
+        for edge, side in zip(box, size_wh * 2, strict=True)
     )
     return left, top, right, bottom
 
 
 def face_colour(face: Face) -> str:
     """Return the colour that a face is drawn in, as ``#rrggbb``; grey where it is uncertain."""
-    return _UNCERTAIN_COLOUR if face.is_uncertain else COLOURS.get(face.expression, _OTHER_COLOUR)
+    return UNCERTAIN_COLOUR if face.is_uncertain else COLOURS.get(face.expression, OTHER_COLOUR)
 
 
 def _text(face: Face) -> str:
@@ -157,18 +201,18 @@ def _grow(box: _Rectangle, by: float) -> _Rectangle:
 
 def _place_labels(
     draw: ImageDraw.ImageDraw,
-    faces: Sequence[Face],
+    marks: Sequence[Mark],
     boxes: Sequence[_Rectangle],
     size_wh: tuple[int, int],
     *,
     line_width: int,
+    steady: bool,
 ) -> list[_Label]:
-    """Find each label its place, the largest face first."""
+    """Find each label its place, in the order of the marks."""
     labels: list[_Label] = []
-    for face, box in zip(faces, boxes, strict=True):
-        text = _text(face)
-        font = _font(draw, text, box, size_wh)
-        text_box = draw.textbbox((0, 0), text, font=font)
+    for mark, box in zip(marks, boxes, strict=True):
+        font = _steady_font(size_wh) if steady else _font(draw, mark.text, box, size_wh)
+        text_box = draw.textbbox((0, 0), mark.text, font=font)
         padding = max(2, (text_box[3] - text_box[1]) // 4)
         label_wh = (text_box[2] + 2 * padding, text_box[3] + text_box[1] + 2 * padding)
         taken = [label.box_xyxy for label in labels]
@@ -182,7 +226,7 @@ def _place_labels(
                 round(sum(_common_area(p, o) for o in others)),
             ),
         )
-        labels.append(_Label(text, font, face_colour(face), place))
+        labels.append(_Label(mark.text, font, mark.colour, place))
     return labels
 
 
@@ -193,11 +237,22 @@ def _font(
     shorter = min(size_wh)
     largest = max(_MIN_FONT + 1, round(shorter / 28))
     smallest = max(_MIN_FONT, round(shorter / 60))
-    probe = ImageFont.load_default(100)
+    probe = _letters(100)
     wanted = (box[2] - box[0]) / draw.textlength(text, font=probe) * 100
     fitting = size_wh[0] * 0.95 / draw.textlength(text, font=probe) * 100
     fitted = min(max(smallest, min(largest, wanted)), fitting)
-    return ImageFont.load_default(max(1, round(fitted)))
+    return _letters(max(1, round(fitted)))
+
+
+def _steady_font(size_wh: tuple[int, int]) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return letters that suit all faces of frames of a size."""
+    return _letters(max(_MIN_STEADY, round(min(size_wh) / 32)))
+
+
+@functools.lru_cache(maxsize=64)
+def _letters(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return letters of a size; making them takes longer than drawing with them."""
+    return ImageFont.load_default(size)
 
 
 def _places(

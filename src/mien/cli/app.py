@@ -27,6 +27,7 @@ from mien.cli.sweep import sweep
 from mien.cli.train import fine_tune, train
 from mien.cli.tune import tune
 from mien.cli.video import video
+from mien.cli.webcam import webcam
 from mien.errors import MienError
 
 #: Root of what Typer raises for a wrong call. Some of its versions take it from click and others
@@ -60,6 +61,7 @@ def _root(
 
 app.command()(analyze)
 app.command()(video)
+app.command()(webcam)
 app.command()(train)
 app.command("fine-tune")(fine_tune)
 app.command()(tune)

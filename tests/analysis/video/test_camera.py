@@ -1,0 +1,216 @@
+import errno
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mien.analysis.video import camera
+from mien.analysis.video.camera import LiveSource
+from mien.errors import MediaError
+
+WriteClip = Callable[..., Path]
+ReadNumber = Callable[[np.ndarray], int]
+#: A clip of 0.8 seconds.
+SHORT_S = tuple(i / 25 for i in range(20))
+
+
+def drain(live: LiveSource, times_s: list[float] | None = None) -> list[int]:
+    """Take all frames, note their times, and return their indices."""
+    indices = []
+    while (frame := live.newest()) is not None:
+        indices.append(frame.index)
+        if times_s is not None:
+            times_s.append(frame.time_s)
+    return indices
+
+
+class Server:
+    """Serves a file over HTTP; without a length it is a stream that breaks off at its end."""
+
+    def __init__(self, path: Path, *, tells_length: bool, times: int) -> None:
+        self.requests = 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.requests += 1
+                if outer.requests > times:
+                    self.send_error(503)
+                    return
+                body = path.read_bytes()
+                self.send_response(200)
+                if tells_length:
+                    self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def serve(write_clip: WriteClip) -> Iterator[Callable[..., Server]]:
+    servers = []
+
+    def make(**settings: Any) -> Server:
+        server = Server(write_clip("live.ts", times_s=SHORT_S), **settings)
+        servers.append(server)
+        return server
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera, "_PAUSE_S", 0.01)
+
+
+def test_a_file_is_played_at_its_own_speed(write_clip: WriteClip) -> None:
+    with LiveSource(write_clip(times_s=SHORT_S)) as live:
+        began_s = time.perf_counter()
+        indices = drain(live)
+        took_s = time.perf_counter() - began_s
+
+    assert took_s >= 0.7
+    assert indices == sorted(set(indices))
+    assert len(indices) + live.dropped == 20
+    assert indices[-1] == 19
+    assert live.ended
+    assert live.fps == pytest.approx(25, rel=0.1)
+
+
+def test_the_newest_frame_is_given_and_older_ones_are_dropped(
+    write_clip: WriteClip, read_number: ReadNumber
+) -> None:
+    with LiveSource(write_clip(times_s=SHORT_S)) as live:
+        first = live.newest()
+        time.sleep(0.4)
+        later = live.newest()
+        latency_s = live.latency_s
+
+    assert first is not None
+    assert later is not None
+    assert later.index >= first.index + 5
+    assert live.dropped >= 4
+    assert read_number(later.image_rgb) == later.index
+    assert later.time_s == pytest.approx(later.index / 25)
+    assert latency_s is not None
+    assert 0 < latency_s < 0.5
+
+
+def test_patience_has_an_end(write_clip: WriteClip) -> None:
+    with LiveSource(write_clip(times_s=(0.0, 5.0))) as live:
+        assert live.newest() is not None
+        assert live.newest(timeout_s=0.01) is None
+        assert not live.ended
+
+
+def test_leaving_midway_ends_the_thread(write_clip: WriteClip) -> None:
+    with LiveSource(write_clip(times_s=(0.0, 50.0))) as live:
+        live.newest()
+        thread = live._thread
+    assert thread is not None
+    assert not thread.is_alive()
+
+
+def test_a_file_over_http_comes_to_its_end(serve: Callable[..., Server]) -> None:
+    server = serve(tells_length=True, times=9)
+    with LiveSource(f"http://me:secret@{server.address}/live.ts") as live:
+        indices = drain(live)
+
+    assert live.name == f"http://{server.address}/live.ts", "no password in messages and tables"
+    assert len(indices) + live.dropped == 20
+    assert live.reconnected == 0
+
+
+@pytest.mark.usefixtures("quick_pauses")
+def test_a_stream_that_breaks_off_is_reconnected_to_and_then_given_up(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve(tells_length=False, times=3)
+    times_s: list[float] = []
+    with LiveSource(f"http://{server.address}/live.ts", attempts=2) as live:
+        with pytest.raises(MediaError, match="broke off, and 2 attempts to reconnect failed"):
+            drain(live, times_s)
+        assert live.ended
+
+    assert live.reconnected == 2
+    assert server.requests == 5
+    assert times_s == sorted(times_s)
+
+
+def test_a_stream_that_is_not_there_is_told(serve: Callable[..., Server]) -> None:
+    server = serve(tells_length=True, times=0)
+    with pytest.raises(MediaError, match=r"live\.ts: cannot be opened: server returned 5"):
+        LiveSource(f"http://{server.address}/live.ts").__enter__()
+    server.close()
+    with pytest.raises(MediaError, match="cannot be opened: connection refused"):
+        LiveSource(f"http://{server.address}/live.ts").__enter__()
+
+
+def test_a_silent_stream_is_told() -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/live.ts"
+        with pytest.raises(MediaError, match=r"live\.ts: .*(no answer within|timed out)"):
+            LiveSource(url, timeout_s=0.3).__enter__()
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=r"none\.mp4: no such file"):
+        LiveSource(tmp_path / "none.mp4").__enter__()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="how Linux names cameras")
+def test_a_missing_camera_is_told() -> None:
+    with pytest.raises(MediaError, match=r"^camera 63: /dev/video63: no such camera, "):
+        LiveSource("63").__enter__()
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EBUSY, "in use by another program; close that first"),
+        (errno.EACCES, "no right to open /dev/video0; on Linux, join the group 'video'"),
+        (errno.ENOENT, "/dev/video0: no such camera"),
+        (errno.EINVAL, "/dev/video0: cannot be opened: wrong"),
+    ],
+)
+def test_a_camera_that_cannot_be_opened_is_told_with_what_to_do(number: int, advice: str) -> None:
+    assert camera._tell_camera("/dev/video0", OSError(number, "Wrong")).startswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("platform", "format_name", "url"),
+    [("linux", "v4l2", "/dev/video1"), ("darwin", "avfoundation", "1")],
+)
+def test_cameras_have_numbers_on_every_system(
+    monkeypatch: pytest.MonkeyPatch, platform: str, format_name: str, url: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    address = camera._address(1, 10.0)
+
+    assert (address.name, address.kind) == ("camera 1", "camera")
+    assert (address.format, address.url) == (format_name, url)
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        LiveSource(0, timeout_s=0)
