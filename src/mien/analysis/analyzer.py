@@ -173,6 +173,28 @@ class Analyzer:
         """Return ``(N, classes)`` probabilities of ``(N, H, W)`` uint8 ready face crops."""
         return self.classifier.classify(faces_gray)
 
+    def crop(
+        self, image_gray: npt.NDArray[np.uint8], found: Detections
+    ) -> npt.NDArray[np.uint8]:
+        """Cut out faces found in an ``(H, W)`` grey picture, as the model wants them.
+
+        Returns:
+            ``(N, size, size)`` uint8, for :meth:`classify`.
+        """
+        crop, size = self.classifier.metadata.crop, self.classifier.metadata.input_size
+        crops = np.empty((len(found), size, size), np.uint8)
+        for index, box_xyxy in enumerate(found.boxes_xyxy):
+            landmarks = None if found.landmarks is None else found.landmarks[index]
+            crops[index] = crop_face(image_gray, box_xyxy, landmarks, crop, size=size)
+        return crops
+
+    def faces(
+        self, found: Detections, probabilities: npt.NDArray[np.float32]
+    ) -> tuple[Face, ...]:
+        """Return faces found as results, with their ``(N, classes)`` probabilities."""
+        rows = _seven_digits(probabilities)
+        return tuple(self._face(found, index, tuple(row)) for index, row in enumerate(rows))
+
     def _frame(self, picture: Picture, *, whole_image: bool) -> _Framed:
         """Find and crop a picture's faces, largest first."""
         detector = WholeImageDetector() if whole_image else self.detector
@@ -181,41 +203,17 @@ class Analyzer:
         order = np.argsort(-sides_wh.prod(axis=1), kind="stable")
         landmarks = None if found.landmarks is None else found.landmarks[order]
         found = Detections(found.boxes_xyxy[order], found.scores[order], landmarks)
-        crops = self._crop(picture.image_rgb, found)
+        crops = list(self.crop(to_gray(picture.image_rgb), found)) if len(found) else []
         return _Framed(picture.source, picture.size_wh, found, crops)
-
-    def _crop(
-        self, image_rgb: npt.NDArray[np.uint8], found: Detections
-    ) -> list[npt.NDArray[np.uint8]]:
-        if not len(found):
-            return []
-        image_gray = to_gray(image_rgb)
-        crop, size = self.classifier.metadata.crop, self.classifier.metadata.input_size
-        return [
-            crop_face(
-                image_gray,
-                box_xyxy,
-                None if found.landmarks is None else found.landmarks[index],
-                crop,
-                size=size,
-            )
-            for index, box_xyxy in enumerate(found.boxes_xyxy)
-        ]
 
     def _classify(self, waiting: list[_Framed]) -> list[FrameResult]:
         """Classify the faces of several pictures together."""
         crops = [crop for framed in waiting for crop in framed.crops_gray]
-        rows = iter(_seven_digits(self.classifier.classify(np.stack(crops))) if crops else ())
+        probabilities = self.classifier.classify(np.stack(crops)) if crops else np.empty((0, 0))
+        ends = np.cumsum([len(framed.crops_gray) for framed in waiting])
         return [
-            FrameResult(
-                source=framed.source,
-                size_wh=framed.size_wh,
-                faces=tuple(
-                    self._face(framed.detections, index, tuple(next(rows)))
-                    for index in range(len(framed.crops_gray))
-                ),
-            )
-            for framed in waiting
+            FrameResult(framed.source, framed.size_wh, self.faces(framed.detections, rows))
+            for framed, rows in zip(waiting, np.split(probabilities, ends[:-1]), strict=True)
         ]
 
     def _face(self, found: Detections, index: int, probabilities: tuple[float, ...]) -> Face:
