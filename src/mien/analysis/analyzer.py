@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,10 @@ from mien.errors import MediaError
 from mien.expressions import check_uncertain_below
 from mien.preprocess import crop_face, to_gray
 from mien.results import Face, FrameResult, Probabilities
+
+if TYPE_CHECKING:
+    from mien.analysis.video.results import TrackedFrame
+    from mien.analysis.video.stream import StreamSettings
 
 _BATCH_SIZE: Final = 32
 
@@ -169,13 +173,46 @@ class Analyzer:
                 waiting = []
         yield from self._classify(waiting)
 
+    def stream(
+        self,
+        source: int | str | os.PathLike[str],
+        *,
+        settings: "StreamSettings | None" = None,
+        every: int = 1,
+        fps: float | None = None,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+    ) -> "Iterator[TrackedFrame]":
+        """Follow people and their expressions through a video, one result each frame, in order.
+
+        Of a file every frame is read, and the result is the same each time. Of a camera or a
+        stream the newest frame is read, and those that come meanwhile are left out.
+
+        Args:
+            source: A video file, a camera's number or device, or an ``rtsp`` or ``http`` address.
+            settings: How often to search for faces, how long to smooth; see
+                :class:`mien.analysis.video.stream.StreamSettings`.
+            every: Read each so many-th frame of a file.
+            fps: Read at most so many frames a second of a file.
+            start_s: Leave out what a file shows before.
+            end_s: Leave out what a file shows from then on.
+
+        Raises:
+            MediaError: The source cannot be read, is unplugged or breaks off.
+            MissingExtraError: PyAV is not installed.
+            ValueError: An option is out of range, or for files alone.
+        """
+        from mien.analysis.video.stream import read_source  # noqa: PLC0415
+
+        return read_source(
+            self, source, settings=settings, every=every, fps=fps, start_s=start_s, end_s=end_s
+        )
+
     def classify(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, classes)`` probabilities of ``(N, H, W)`` uint8 ready face crops."""
         return self.classifier.classify(faces_gray)
 
-    def crop(
-        self, image_gray: npt.NDArray[np.uint8], found: Detections
-    ) -> npt.NDArray[np.uint8]:
+    def crop(self, image_gray: npt.NDArray[np.uint8], found: Detections) -> npt.NDArray[np.uint8]:
         """Cut out faces found in an ``(H, W)`` grey picture, as the model wants them.
 
         Returns:
@@ -188,9 +225,7 @@ class Analyzer:
             crops[index] = crop_face(image_gray, box_xyxy, landmarks, crop, size=size)
         return crops
 
-    def faces(
-        self, found: Detections, probabilities: npt.NDArray[np.float32]
-    ) -> tuple[Face, ...]:
+    def faces(self, found: Detections, probabilities: npt.NDArray[np.float32]) -> tuple[Face, ...]:
         """Return faces found as results, with their ``(N, classes)`` probabilities."""
         rows = _seven_digits(probabilities)
         return tuple(self._face(found, index, tuple(row)) for index, row in enumerate(rows))
@@ -208,6 +243,8 @@ class Analyzer:
 
     def _classify(self, waiting: list[_Framed]) -> list[FrameResult]:
         """Classify the faces of several pictures together."""
+        if not waiting:
+            return []
         crops = [crop for framed in waiting for crop in framed.crops_gray]
         probabilities = self.classifier.classify(np.stack(crops)) if crops else np.empty((0, 0))
         ends = np.cumsum([len(framed.crops_gray) for framed in waiting])

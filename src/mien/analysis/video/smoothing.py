@@ -141,7 +141,9 @@ class ExpressionSmoother:
             return 1.0
         if elapsed_s == 0:
             return 0.0
-        return max(-math.expm1(-elapsed_s / self.time_constant_s), elapsed_s / (known_s + elapsed_s))
+        return max(
+            -math.expm1(-elapsed_s / self.time_constant_s), elapsed_s / (known_s + elapsed_s)
+        )
 
     def _wanted(self, probabilities: Array) -> str:
         top = int(probabilities.argmax())

@@ -8,8 +8,9 @@ comes out depends on the frames alone, never on how fast the machine is.
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
@@ -125,7 +126,7 @@ class FrameReader:
         )
         self._cuts = CutFinder()
         self._searched_s = -math.inf
-        self._wait_s = 0.0
+        self._wait_s = min(_SEARCH_AGAIN_S, self.settings.detect_every_s)
 
     def read(self, frame: VideoFrame) -> TrackedFrame:
         """Read the next frame; frames may be left out, time may not go back.
@@ -203,10 +204,10 @@ class FrameReader:
         expected = self._tracker.predict(frame.time_s, seen_within_s=_REFINE_S)
         found, kept = detector.refine(frame.image_rgb, expected)
         if len(kept) < len(expected):
-            self._wait_s = _SEARCH_AGAIN_S
+            self._wait_s = min(_SEARCH_AGAIN_S, self.settings.detect_every_s)
         if not is_cut and frame.time_s - self._searched_s < self._wait_s:
             return found
-        self._wait_s = min(max(2 * self._wait_s, _SEARCH_AGAIN_S), self.settings.detect_every_s)
+        self._wait_s = min(2 * self._wait_s, self.settings.detect_every_s)
         return _join(self._search(frame), found)
 
     def _search(self, frame: VideoFrame) -> Detections:
@@ -240,7 +241,9 @@ class FrameReader:
     ) -> TrackedFace:
         smoothed, expression = self._smoother.update(number, time_s, row)
         values = tuple(round(value, 7) for value in smoothed.tolist())
-        return TrackedFace(number, face, Probabilities(tuple(face.probabilities), values), expression)
+        return TrackedFace(
+            number, face, Probabilities(tuple(face.probabilities), values), expression
+        )
 
 
 def read_video(
@@ -267,11 +270,56 @@ def read_video(
     """
     if reader is not None and settings is not None:
         raise ValueError("settings are the reader's own: give them to it")
-    reader = reader or FrameReader(analyzer, source=source, settings=settings)
-    return (reader.read(frame) for frame in decode_ahead(frames))
+    return _read_all(reader or FrameReader(analyzer, source=source, settings=settings), frames)
 
 
-def decode_ahead(frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
+def read_source(
+    analyzer: "Analyzer",
+    source: int | str | os.PathLike[str],
+    *,
+    settings: StreamSettings | None = None,
+    every: int = 1,
+    fps: float | None = None,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+) -> Iterator[TrackedFrame]:
+    """Read a video file, a camera or a stream; see :meth:`mien.Analyzer.stream`."""
+    name = f"camera {source}" if isinstance(source, int) else os.fspath(source)
+    if not is_live(source):
+        from mien.analysis.video.frames import VideoFile  # noqa: PLC0415
+
+        with VideoFile(name, every=every, fps=fps, start_s=start_s, end_s=end_s) as video:
+            yield from read_video(analyzer, video, source=name, settings=settings)
+        return
+    if (every, fps, start_s, end_s) != (1, None, 0.0, None):
+        raise ValueError(f"{name}: every, fps, start_s and end_s are for files")
+    from mien.analysis.video.camera import LiveSource  # noqa: PLC0415
+
+    with LiveSource(source) as live:
+        # Not ahead: a frame decoded while another is read would be old when its turn comes.
+        reader = FrameReader(analyzer, source=live.name, settings=settings)
+        while (frame := live.newest()) is not None:
+            yield reader.read(frame)
+
+
+def is_live(source: int | str | os.PathLike[str]) -> bool:
+    """Return whether a source is a camera's number or device, or a URL, and not a file."""
+    if isinstance(source, int):
+        return True
+    path = Path(source)
+    text = os.fspath(source)
+    if "://" in text or path.is_char_device():
+        return True
+    return text.isdecimal() and not path.exists()
+
+
+def _read_all(reader: FrameReader, frames: Iterable[VideoFrame]) -> Iterator[TrackedFrame]:
+    with closing(_decode_ahead(frames)) as decoded:
+        for frame in decoded:
+            yield reader.read(frame)
+
+
+def _decode_ahead(frames: Iterable[VideoFrame]) -> Generator[VideoFrame, None, None]:
     """Yield frames that a thread of its own takes a few ahead, in order."""
     iterator = iter(frames)
     with ThreadPoolExecutor(1, thread_name_prefix="decoding") as pool:
