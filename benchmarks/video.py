@@ -105,7 +105,7 @@ def load(path: Path, people: int) -> Iterator[VideoFrame]:
     """Yield frames scaled to 720 rows, with copies of the clip side by side for more people."""
     with av.open(str(path)) as container:
         for index, frame in enumerate(container.decode(video=0)):
-            image = frame.to_image()
+            image = Image.fromarray(frame.to_ndarray(format="rgb24"))
             image = image.resize((round(image.width * ROWS / image.height), ROWS))
             pixels = np.asarray(image if people == 1 else _repeated(image, people))
             yield VideoFrame(index, float(frame.time or 0.0), pixels)
@@ -169,7 +169,8 @@ def _pairs(one: list[list[Row]], other: list[list[Row]]) -> Iterator[tuple[Row, 
 
 
 def _same(pairs: list[tuple[Row, Row]], column: int) -> float:
-    return float(np.mean([one[column] == other[column] for one, other in pairs] or [np.nan]))
+    agreed = [one[column] == other[column] for one, other in pairs]
+    return sum(agreed) / len(agreed) if agreed else float("nan")
 
 
 def _child(arguments: argparse.Namespace, clip: Path, way: str) -> dict[str, Any]:

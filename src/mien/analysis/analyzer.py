@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mien.analysis.video.stream import StreamSettings
 
 _BATCH_SIZE: Final = 32
+_NO_FACES: Final = np.empty((0, 0), np.float32)
 
 #: Told of a picture that cannot be read, by its name and the reason.
 OnError = Callable[[str, MediaError], None]
@@ -246,11 +247,12 @@ class Analyzer:
         if not waiting:
             return []
         crops = [crop for framed in waiting for crop in framed.crops_gray]
-        probabilities = self.classifier.classify(np.stack(crops)) if crops else np.empty((0, 0))
-        ends = np.cumsum([len(framed.crops_gray) for framed in waiting])
+        probabilities = self.classifier.classify(np.stack(crops)) if crops else _NO_FACES
+        ends = np.cumsum([len(framed.crops_gray) for framed in waiting])[:-1]
+        parts: list[npt.NDArray[np.float32]] = np.split(probabilities, ends)
         return [
             FrameResult(framed.source, framed.size_wh, self.faces(framed.detections, rows))
-            for framed, rows in zip(waiting, np.split(probabilities, ends[:-1]), strict=True)
+            for framed, rows in zip(waiting, parts, strict=True)
         ]
 
     def _face(self, found: Detections, index: int, probabilities: tuple[float, ...]) -> Face:

@@ -110,7 +110,7 @@ class FaceTracker:
         self,
         time_s: float,
         boxes_xyxy: npt.NDArray[np.floating],
-        looks: npt.NDArray[np.floating],
+        looks: Array,
         *,
         is_cut: bool = False,
     ) -> list[int]:
@@ -130,7 +130,8 @@ class FaceTracker:
         Raises:
             ValueError: There are not as many descriptions as boxes.
         """
-        boxes, looks = np.asarray(boxes_xyxy, np.float64), np.asarray(looks, np.float64)
+        boxes: Array = np.asarray(boxes_xyxy, np.float64)
+        looks = np.asarray(looks, np.float64)
         if boxes.shape != (len(looks), 4):
             raise ValueError(f"{len(looks)} descriptions for boxes {boxes.shape}")
         if self.time_s is not None and time_s < self.time_s:
