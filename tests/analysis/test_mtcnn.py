@@ -87,4 +87,41 @@ def test_cuts_hold_the_box_and_grey_beyond_the_border() -> None:
 
 def test_the_smallest_face_by_default_grows_with_large_pictures(detector: MtcnnDetector) -> None:
     for size_wh, first_wh in (((640, 480), (320, 240)), ((2560, 1920), (640, 480))):
-        assert detector._pyramid(Image.new("RGB", size_wh))[1].size == first_wh
+        assert detector._pyramid(Image.new("RGB", size_wh), None)[1].size == first_wh
+
+
+def test_a_face_is_found_again_near_where_it_was(
+    detector: MtcnnDetector, astronaut_rgb: ImageRgb
+) -> None:
+    found = detector.detect(astronaut_rgb)
+    box = found.boxes_xyxy[0]
+    nowhere, beyond = np.array([[10, 300, 90, 400], [-300, -300, -200, -200]])
+    refined, sources = detector.refine(astronaut_rgb, np.stack((nowhere, box + 6, beyond)))
+
+    assert sources.tolist() == [1]
+    assert refined.landmarks is not None
+    assert found.landmarks is not None
+    np.testing.assert_allclose(refined.landmarks[0], found.landmarks[0], atol=4)
+    np.testing.assert_allclose(refined.boxes_xyxy[0], box, atol=12)
+
+
+def test_boxes_of_one_face_are_refined_to_one(
+    detector: MtcnnDetector, astronaut_rgb: ImageRgb
+) -> None:
+    box = detector.detect(astronaut_rgb).boxes_xyxy[0]
+    refined, sources = detector.refine(astronaut_rgb, np.stack((box + 15, box, box - 15)))
+
+    assert len(refined) == len(sources) == 1
+
+
+def test_nothing_is_refined_to_nothing(detector: MtcnnDetector, astronaut_rgb: ImageRgb) -> None:
+    assert len(detector.refine(astronaut_rgb, np.empty((0, 4)))[0]) == 0
+    with pytest.raises(ValueError, match="boxes_xyxy"):
+        detector.refine(astronaut_rgb, np.zeros(4))
+
+
+def test_the_smallest_face_is_set_for_one_picture(
+    detector: MtcnnDetector, astronaut_rgb: ImageRgb
+) -> None:
+    assert len(detector.detect(astronaut_rgb, min_face=300)) == 0
+    assert len(detector.detect(astronaut_rgb)) > 0

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,12 @@ from mien.expressions import check_uncertain_below
 from mien.preprocess import crop_face, to_gray
 from mien.results import Face, FrameResult, Probabilities
 
+if TYPE_CHECKING:
+    from mien.analysis.video.results import TrackedFrame
+    from mien.analysis.video.stream import StreamSettings
+
 _BATCH_SIZE: Final = 32
+_NO_FACES: Final = np.empty((0, 0), np.float32)
 
 #: Told of a picture that cannot be read, by its name and the reason.
 OnError = Callable[[str, MediaError], None]
@@ -178,9 +183,62 @@ class Analyzer:
                 waiting = []
         yield from self.read(waiting)
 
+    def stream(
+        self,
+        source: int | str | os.PathLike[str],
+        *,
+        settings: "StreamSettings | None" = None,
+        every: int = 1,
+        fps: float | None = None,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+    ) -> "Iterator[TrackedFrame]":
+        """Follow people and their expressions through a video, one result each frame, in order.
+
+        Of a file every frame is read, and the result is the same each time. Of a camera or a
+        stream the newest frame is read, and those that come meanwhile are left out.
+
+        Args:
+            source: A video file, a camera's number or device, or an ``rtsp`` or ``http`` address.
+            settings: How often to search for faces, how long to smooth; see
+                :class:`mien.analysis.video.stream.StreamSettings`.
+            every: Read each so many-th frame of a file.
+            fps: Read at most so many frames a second of a file.
+            start_s: Leave out what a file shows before.
+            end_s: Leave out what a file shows from then on.
+
+        Raises:
+            MediaError: The source cannot be read, is unplugged or breaks off.
+            MissingExtraError: PyAV is not installed.
+            ValueError: An option is out of range, or for files alone.
+        """
+        from mien.analysis.video.stream import read_source  # noqa: PLC0415
+
+        return read_source(
+            self, source, settings=settings, every=every, fps=fps, start_s=start_s, end_s=end_s
+        )
+
     def classify(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, classes)`` probabilities of ``(N, H, W)`` uint8 ready face crops."""
         return self.classifier.classify(faces_gray)
+
+    def crop(self, image_gray: npt.NDArray[np.uint8], found: Detections) -> npt.NDArray[np.uint8]:
+        """Cut out faces found in an ``(H, W)`` grey picture, as the model wants them.
+
+        Returns:
+            ``(N, size, size)`` uint8, for :meth:`classify`.
+        """
+        crop, size = self.classifier.metadata.crop, self.classifier.metadata.input_size
+        crops = np.empty((len(found), size, size), np.uint8)
+        for index, box_xyxy in enumerate(found.boxes_xyxy):
+            landmarks = None if found.landmarks is None else found.landmarks[index]
+            crops[index] = crop_face(image_gray, box_xyxy, landmarks, crop, size=size)
+        return crops
+
+    def faces(self, found: Detections, probabilities: npt.NDArray[np.float32]) -> tuple[Face, ...]:
+        """Return faces found as results, with their ``(N, classes)`` probabilities."""
+        rows = _seven_digits(probabilities)
+        return tuple(self._face(found, index, tuple(row)) for index, row in enumerate(rows))
 
     def frame(
         self, picture: Picture, *, whole_image: bool = False, max_faces: int | None = None
@@ -201,41 +259,20 @@ class Analyzer:
         omitted = len(found) - len(order)
         landmarks = None if found.landmarks is None else found.landmarks[order]
         found = Detections(found.boxes_xyxy[order], found.scores[order], landmarks)
-        crops = self._crop(picture.image_rgb, found)
+        crops = list(self.crop(to_gray(picture.image_rgb), found)) if len(found) else []
         return FramedPicture(picture.source, picture.size_wh, found, crops, omitted)
-
-    def _crop(
-        self, image_rgb: npt.NDArray[np.uint8], found: Detections
-    ) -> list[npt.NDArray[np.uint8]]:
-        if not len(found):
-            return []
-        image_gray = to_gray(image_rgb)
-        crop, size = self.classifier.metadata.crop, self.classifier.metadata.input_size
-        return [
-            crop_face(
-                image_gray,
-                box_xyxy,
-                None if found.landmarks is None else found.landmarks[index],
-                crop,
-                size=size,
-            )
-            for index, box_xyxy in enumerate(found.boxes_xyxy)
-        ]
 
     def read(self, waiting: Sequence[FramedPicture]) -> list[FrameResult]:
         """Classify the faces of several pictures together: the second half of :meth:`analyze`."""
+        if not waiting:
+            return []
         crops = [crop for framed in waiting for crop in framed.crops_gray]
-        rows = iter(_seven_digits(self.classifier.classify(np.stack(crops))) if crops else ())
+        probabilities = self.classifier.classify(np.stack(crops)) if crops else _NO_FACES
+        ends = np.cumsum([len(framed.crops_gray) for framed in waiting])[:-1]
+        parts: list[npt.NDArray[np.float32]] = np.split(probabilities, ends)
         return [
-            FrameResult(
-                source=framed.source,
-                size_wh=framed.size_wh,
-                faces=tuple(
-                    self._face(framed.detections, index, tuple(next(rows)))
-                    for index in range(len(framed.crops_gray))
-                ),
-            )
-            for framed in waiting
+            FrameResult(framed.source, framed.size_wh, self.faces(framed.detections, rows))
+            for framed, rows in zip(waiting, parts, strict=True)
         ]
 
     def _face(self, found: Detections, index: int, probabilities: tuple[float, ...]) -> Face:

@@ -79,23 +79,60 @@ class MtcnnDetector:
     def __repr__(self) -> str:
         return f"MtcnnDetector(min_face={self.min_face}, thresholds={self.thresholds})"
 
-    def detect(self, image_rgb: npt.NDArray[np.uint8]) -> Detections:
+    def detect(
+        self, image_rgb: npt.NDArray[np.uint8], *, min_face: int | None = None
+    ) -> Detections:
         """Find the faces in an upright ``(H, W, 3)`` uint8 RGB picture, best score first.
+
+        Args:
+            image_rgb: The picture.
+            min_face: For this picture, as for the class; by default the detector's own.
 
         Raises:
             ValueError: The array is not of that shape and type.
         """
-        if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
-            raise ValueError(f"expected uint8 (H, W, 3), got {image_rgb.dtype} {image_rgb.shape}")
-        pictures = self._pyramid(Image.fromarray(image_rgb))
+        _check_picture(image_rgb)
+        pictures = self._pyramid(Image.fromarray(image_rgb), min_face or self.min_face)
         boxes = self._propose(pictures)
         boxes = self._refine(pictures, boxes)
         return self._conclude(pictures, boxes)
 
-    def _pyramid(self, image: Image.Image) -> list[Image.Image]:
+    def refine(
+        self, image_rgb: npt.NDArray[np.uint8], boxes_xyxy: npt.NDArray[np.floating]
+    ) -> tuple[Detections, npt.NDArray[np.intp]]:
+        """Find faces again that are known to be near some boxes, as from one frame to the next.
+
+        R-Net moves the boxes and O-Net judges them, for a thirtieth of the time that the whole of
+        a 720p picture takes. A face is lost where O-Net no longer passes it; of boxes that come to
+        one face the best stays.
+
+        Args:
+            image_rgb: Upright ``(H, W, 3)`` uint8.
+            boxes_xyxy: ``(N, 4)`` in pixels of the picture.
+
+        Returns:
+            The faces, best score first, and ``(M,)`` for each the index of the box it came from.
+
+        Raises:
+            ValueError: The arrays are not of that shape and type.
+        """
+        _check_picture(image_rgb)
+        boxes = np.asarray(boxes_xyxy, np.float32)
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            raise ValueError(f"expected boxes_xyxy (N, 4), got {boxes.shape}")
+        if not len(boxes):
+            return Detections.empty(), np.empty(0, np.intp)
+        # As they are: enlarged by 10 or 25 %, or without R-Net, the points of two clips were
+        # farther from those of a detection in the same frame (0.03 to 0.08 of the eyes' distance
+        # against 0.02 to 0.03), and faces were lost twice to ten times as often.
+        boxes = square(boxes)
+        _, offsets = _run_batches(self._rnet, _cut_windows(image_rgb, boxes, 24))
+        boxes = square(shift_edges(boxes, offsets))
+        return self._judge(_cut_windows(image_rgb, boxes, 48), boxes)
+
+    def _pyramid(self, image: Image.Image, min_face: int | None) -> list[Image.Image]:
         """Return the picture and, smaller and smaller, the levels that P-Net looks at."""
-        min_face = self.min_face or _MIN_FACE * max(1, max(image.size) / _FULL_SEARCH)
-        scale = _WINDOW / min_face
+        scale = _WINDOW / (min_face or _MIN_FACE * max(1, max(image.size) / _FULL_SEARCH))
         pictures = [image]
         while min(image.size) * scale >= _WINDOW:
             size_wh = (round(image.width * scale), round(image.height * scale))
@@ -142,8 +179,14 @@ class MtcnnDetector:
         """Return what O-Net says about the square boxes."""
         if not len(boxes):
             return Detections.empty()
-        scores, offsets, points = _run_batches(self._onet, _cut(pictures, boxes, 48))
-        passed = scores[:, 0] > self.thresholds[2]
+        return self._judge(_cut(pictures, boxes, 48), boxes)[0]
+
+    def _judge(
+        self, cuts: npt.NDArray[np.uint8], boxes: Array
+    ) -> tuple[Detections, npt.NDArray[np.intp]]:
+        """Return O-Net's faces in cuts of square boxes, and which box each came from."""
+        scores, offsets, points = _run_batches(self._onet, cuts)
+        passed = np.flatnonzero(scores[:, 0] > self.thresholds[2])
         boxes, scores = boxes[passed], scores[passed, 0]
         sides_wh = (boxes[:, 2:] - boxes[:, :2])[:, None]
         landmarks = points[passed].reshape(-1, 2, 5).swapaxes(1, 2) * sides_wh
@@ -152,7 +195,12 @@ class MtcnnDetector:
         kept = suppress(boxes, scores, threshold=_OVERLAP, relative_to="smaller")
         # The offsets of what is no face can turn a box inside out.
         kept = kept[(boxes[kept, 2:] > boxes[kept, :2]).all(axis=1)]
-        return Detections(boxes[kept], scores[kept], landmarks[kept])
+        return Detections(boxes[kept], scores[kept], landmarks[kept]), passed[kept]
+
+
+def _check_picture(image_rgb: npt.NDArray[np.uint8]) -> None:
+    if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
+        raise ValueError(f"expected uint8 (H, W, 3), got {image_rgb.dtype} {image_rgb.shape}")
 
 
 def _run_batches(session: "InferenceSession", cuts: npt.NDArray[np.uint8]) -> list[Array]:
@@ -200,3 +248,18 @@ def _cut(pictures: list[Image.Image], boxes: Array, side: int) -> npt.NDArray[np
             )
             sheet.paste(cut, (left, place + top))
     return np.asarray(sheet).reshape(-1, side, side, 3)
+
+
+def _cut_windows(
+    image_rgb: npt.NDArray[np.uint8], boxes: Array, side: int
+) -> npt.NDArray[np.uint8]:
+    """Cut as :func:`_cut` does, without bringing the rest of a picture into Pillow."""
+    cuts = [np.full((1, side, side, 3), 127, np.uint8)] * len(boxes)
+    for index, box in enumerate(boxes):
+        left, top = np.floor(box[:2]).clip(0).astype(int).tolist()
+        right, bottom = np.ceil(box[2:]).clip(0).astype(int).tolist()
+        window = np.ascontiguousarray(image_rgb[top:bottom, left:right])
+        if window.size:
+            inside = box - np.array([left, top, left, top], np.float32)
+            cuts[index] = _cut([Image.fromarray(window)], inside[None], side)
+    return np.concatenate(cuts)

@@ -1,0 +1,234 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from mien.analysis.analyzer import Analyzer
+from mien.analysis.detector import Detections, WholeImageDetector
+from mien.analysis.mtcnn import MtcnnDetector
+from mien.analysis.video.frames import VideoFrame
+from mien.analysis.video.stream import FrameReader, StreamSettings, is_live, read_video
+from mien.errors import MediaError
+from mien.preprocess import to_gray
+
+ImageRgb = npt.NDArray[np.uint8]
+
+
+def moving_face(photo: ImageRgb, count: int, *, fps: float = 25) -> list[VideoFrame]:
+    """A clip in which the astronaut's face goes right by 2 pixels a frame."""
+    face = photo[20:236, 120:336]
+    frames = []
+    for index in range(count):
+        image = np.full((240, 400, 3), 90, np.uint8)
+        left = 20 + 2 * index
+        image[12:228, left : left + 216] = face
+        frames.append(VideoFrame(index, index / fps, image))
+    return frames
+
+
+@pytest.fixture(scope="module")
+def clip(astronaut_rgb: ImageRgb) -> list[VideoFrame]:
+    return moving_face(astronaut_rgb, 16)
+
+
+def test_a_face_is_followed_with_few_searches(analyzer: Analyzer, clip: list[VideoFrame]) -> None:
+    reader = FrameReader(analyzer, source="clip")
+    results = [reader.read(frame) for frame in clip]
+
+    assert [len(result.faces) for result in results] == [1] * len(clip)
+    assert {result.faces[0].track for result in results} == {1}
+    assert reader.searched <= 5
+    for frame, result in zip(clip, results, strict=True):
+        assert (result.source, result.index, result.time_s) == ("clip", frame.index, frame.time_s)
+        assert result.size_wh == (400, 240)
+        points = np.array(result.faces[0].face.landmarks)
+        np.testing.assert_allclose(points[0], (104 + 2 * frame.index, 93), atol=5)
+
+
+def test_searching_every_frame_reads_what_analyze_reads(
+    tiny_model: Path, clip: list[VideoFrame]
+) -> None:
+    analyzer = Analyzer(tiny_model, min_face=40, threads=1)
+    reader = FrameReader(analyzer, settings=StreamSettings(detect_every_s=0))
+    for frame in clip[:3]:
+        alone = analyzer.analyze(frame.image_rgb, colour="rgb").faces
+        assert tuple(tracked.face for tracked in reader.read(frame).faces) == alone
+
+
+def test_turned_and_cut_off_faces_are_cropped_as_in_the_whole_frame(
+    analyzer: Analyzer, astronaut_rgb: ImageRgb
+) -> None:
+    reader = FrameReader(analyzer)
+    for angle, corner in ((0, (0, 0)), (40, (0, 0)), (0, (190, 80))):
+        turned = Image.fromarray(astronaut_rgb).rotate(angle, center=(225, 120))
+        image = np.asarray(turned)[corner[1] :, corner[0] :]
+        found = analyzer.detector.detect(np.ascontiguousarray(image))
+        assert len(found)
+        whole = analyzer.crop(to_gray(image), found)
+
+        np.testing.assert_array_equal(reader._crop(image, found), whole)
+
+
+def test_a_face_that_appears_is_found_and_one_that_leaves_is_not_kept(
+    analyzer: Analyzer, clip: list[VideoFrame]
+) -> None:
+    empty = np.full_like(clip[0].image_rgb, 90)
+    images = [empty] * 3 + [frame.image_rgb for frame in clip[:12]] + [empty] * 3
+    reader = FrameReader(analyzer, settings=StreamSettings(detect_every_s=0.2))
+    frames = (VideoFrame(index, index / 25, image) for index, image in enumerate(images))
+    counts = [len(reader.read(frame).faces) for frame in frames]
+
+    assert counts[:3] == [0, 0, 0]
+    assert counts[9:15] == [1] * 6
+    assert counts[15:] == [0, 0, 0]
+
+
+def test_a_cut_is_searched_at_once_and_brings_new_people(
+    analyzer: Analyzer, clip: list[VideoFrame], astronaut_rgb: ImageRgb
+) -> None:
+    reader = FrameReader(analyzer)
+    reader.read(clip[0])
+    reader.read(clip[1])
+    other = np.zeros((240, 400, 3), np.uint8)
+    other[20:236, 180:396] = astronaut_rgb[20:236, 120:336][:, ::-1]
+    result = reader.read(VideoFrame(2, 0.08, other))
+
+    assert reader.searched == 2
+    assert [face.track for face in result.faces] == [2]
+
+
+def test_frames_far_apart_are_all_searched(analyzer: Analyzer, clip: list[VideoFrame]) -> None:
+    reader = FrameReader(analyzer)
+    frames = [VideoFrame(index, index / 3, clip[index].image_rgb) for index in range(3)]
+
+    assert [len(reader.read(frame).faces) for frame in frames] == [1, 1, 1]
+    assert reader.searched == 3
+
+
+def test_a_restored_reader_goes_on_the_same(analyzer: Analyzer, clip: list[VideoFrame]) -> None:
+    whole, first, second = (FrameReader(analyzer) for _ in range(3))
+    expected = [whole.read(frame) for frame in clip]
+    started = [first.read(frame) for frame in clip[:9]]
+    second.restore(json.loads(json.dumps(first.state())))
+
+    assert started + [second.read(frame) for frame in clip[9:]] == expected
+
+
+def test_a_state_that_does_not_fit_is_refused(analyzer: Analyzer) -> None:
+    reader = FrameReader(analyzer)
+    for state, words in (({}, "not the state"), (reader.state() | {"tracker": 3}, "not the state")):
+        with pytest.raises(ValueError, match=words):
+            reader.restore(state)
+    other = FrameReader(analyzer, settings=StreamSettings(smooth_s=2))
+    with pytest.raises(ValueError, match="other settings"):
+        other.restore(reader.state())
+
+
+def test_a_detector_that_only_detects_searches_every_frame(tiny_model: Path) -> None:
+    analyzer = Analyzer(tiny_model, detector=WholeImageDetector(), threads=1)
+    image = np.random.default_rng(0).integers(0, 256, (60, 50, 3)).astype(np.uint8)
+    reader = FrameReader(analyzer)
+    results = [reader.read(VideoFrame(index, index / 30, image)) for index in range(3)]
+
+    assert reader.searched == 3
+    assert [face.track for result in results for face in result.faces] == [1, 1, 1]
+
+
+def test_faces_come_largest_first(tiny_model: Path) -> None:
+    class TwoFaces:
+        def detect(self, image_rgb: ImageRgb) -> Detections:
+            assert image_rgb.shape == (60, 60, 3)
+            boxes = np.array([[5, 5, 15, 17], [20, 5, 50, 45]], np.float32)
+            return Detections(boxes, np.array([0.9, 0.8], np.float32))
+
+    analyzer = Analyzer(tiny_model, detector=TwoFaces(), threads=1)
+    image = np.random.default_rng(0).integers(0, 256, (60, 60, 3)).astype(np.uint8)
+    result = FrameReader(analyzer).read(VideoFrame(0, 0.0, image))
+
+    assert [face.track for face in result.faces] == [2, 1]
+
+
+def test_frames_are_read_while_the_next_are_decoded(
+    analyzer: Analyzer, clip: list[VideoFrame]
+) -> None:
+    decoded = []
+
+    def frames() -> Iterator[VideoFrame]:
+        for frame in clip[:12]:
+            decoded.append(frame.index)
+            yield frame
+
+    results = read_video(analyzer, frames(), source="clip.mp4")
+    first = next(results)
+
+    assert (first.source, first.index) == ("clip.mp4", 0)
+    assert len(decoded) <= 6
+    assert [result.index for result in results] == list(range(1, 12))
+
+
+def test_the_state_between_results_is_that_of_the_last_one(
+    analyzer: Analyzer, clip: list[VideoFrame]
+) -> None:
+    reader, alone = FrameReader(analyzer), FrameReader(analyzer)
+    results = read_video(analyzer, clip, source="", reader=reader)
+    for frame in clip[:3]:
+        next(results)
+        alone.read(frame)
+        assert reader.state() == alone.state()
+    with pytest.raises(ValueError, match="the reader's own"):
+        read_video(analyzer, clip, source="", reader=reader, settings=StreamSettings())
+
+
+def test_what_came_before_damage_is_given(analyzer: Analyzer, clip: list[VideoFrame]) -> None:
+    def frames() -> Iterator[VideoFrame]:
+        yield from clip[:2]
+        raise MediaError("clip.mp4: damaged")
+
+    results = read_video(analyzer, frames(), source="clip.mp4")
+
+    assert [next(results).index, next(results).index] == [0, 1]
+    with pytest.raises(MediaError, match="damaged"):
+        next(results)
+
+
+def test_decoding_stops_with_the_reader(analyzer: Analyzer, clip: list[VideoFrame]) -> None:
+    decoded = []
+
+    def frames() -> Iterator[VideoFrame]:
+        for index in range(1000):
+            decoded.append(index)
+            yield clip[0]
+
+    results = read_video(analyzer, frames(), source="")
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+
+    assert len(decoded) < 10
+
+
+def test_cameras_and_addresses_are_live_and_files_are_not(tmp_path: Path) -> None:
+    assert is_live(0)
+    assert is_live("0")
+    assert is_live("rtsp://camera.local/stream")
+    assert not is_live("clip.mp4")
+    assert not is_live(f"{tmp_path}/7")
+
+
+def test_settings_and_options_out_of_range_are_refused(analyzer: Analyzer) -> None:
+    with pytest.raises(ValueError, match="hold_s"):
+        StreamSettings(hold_s=-1)
+    with pytest.raises(ValueError, match="for files"):
+        next(analyzer.stream("rtsp://camera.local/stream", every=2))
+
+
+def test_the_smallest_face_that_was_asked_for_is_kept_to(
+    tiny_model: Path, clip: list[VideoFrame]
+) -> None:
+    detector = MtcnnDetector(min_face=200, threads=1)
+    analyzer = Analyzer(tiny_model, detector=detector, threads=1)
+
+    assert FrameReader(analyzer).read(clip[0]).faces == ()
