@@ -59,7 +59,7 @@ def time_stages(detector: MtcnnDetector, photo: ImageRgb) -> list[float]:
     runs = []
     for _ in range(REPEATS + 1):
         start = time.process_time()
-        pictures = detector._pyramid(Image.fromarray(photo))
+        pictures = detector._pyramid(Image.fromarray(photo), detector.min_face)
         scaled = time.process_time()
         proposed = detector._propose(pictures)
         p_net = time.process_time()

@@ -9,6 +9,9 @@ from mien.cli.app import app
 
 COMMANDS = (
     "analyze",
+    "serve",
+    "video",
+    "webcam",
     "train",
     "fine-tune",
     "tune",

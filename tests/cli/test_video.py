@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import skimage.data
@@ -19,10 +20,6 @@ from typer.testing import CliRunner
 from mien.analysis.video.table import partial_file
 from mien.analysis.video.table_formats import read_table
 from mien.cli.app import app, main
-
-pytest.importorskip("mien.analysis.video.stream")
-
-av = pytest.importorskip("av")
 
 
 @pytest.fixture(scope="session")

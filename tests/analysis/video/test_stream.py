@@ -24,7 +24,7 @@ def moving_face(photo: ImageRgb, count: int, *, fps: float = 25) -> list[VideoFr
     frames = []
     for index in range(count):
         image = np.full((240, 400, 3), 90, np.uint8)
-        left = 20 + 2 * index
+        left = 24 + 2 * index
         image[12:228, left : left + 216] = face
         frames.append(VideoFrame(index, index / fps, image))
     return frames
@@ -46,7 +46,7 @@ def test_a_face_is_followed_with_few_searches(analyzer: Analyzer, clip: list[Vid
         assert (result.source, result.index, result.time_s) == ("clip", frame.index, frame.time_s)
         assert result.size_wh == (400, 240)
         points = np.array(result.faces[0].face.landmarks)
-        np.testing.assert_allclose(points[0], (104 + 2 * frame.index, 93), atol=5)
+        np.testing.assert_allclose(points[0], (108 + 2 * frame.index, 93), atol=5)
 
 
 def test_searching_every_frame_reads_what_analyze_reads(
