@@ -7,7 +7,7 @@ exact one (``ACCURATE_RND | FULL_CHR_H_INT``), which takes 4.9 ms; with its own 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
@@ -131,7 +131,9 @@ def turn_of(frame: "av.VideoFrame") -> Turn:
     """
     from av.sidedata.sidedata import Type  # noqa: PLC0415
 
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    # PyAV's stub has a mapping by text; it is one by type.
+    found: Mapping[Any, Any] = frame.side_data
+    data = found.get(Type.DISPLAYMATRIX)
     if data is None:
         return Turn()
     # Columns of the map from stored to shown places, y downwards: x → (a, b), y → (c, d).
@@ -173,8 +175,7 @@ class FrameConverter:
         rgb = self._reformatter.reformat(
             frame, width=width, height=height, format="rgb24", threads=1
         )
-        image: npt.NDArray[np.uint8] = rgb.to_ndarray()
-        return self.turn.apply(image)
+        return self.turn.apply(rgb.to_ndarray().astype(np.uint8, copy=False))
 
 
 class FrameClock:
