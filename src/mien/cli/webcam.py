@@ -14,6 +14,7 @@ import typer
 from mien.cli.analyze import UncertainOption
 from mien.cli.errors import require_extra
 from mien.cli.outputs import announce, check_output
+from mien.cli.runs import counted
 from mien.errors import MediaError
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Pace:
         period_s: From one frame shown to the next, lately; 0 before the second.
         latency_ms: From a frame's decoding until it is shown, lately.
         dropped: Frames that came while another was being read.
+        damaged: Frames that could not be decoded.
         reconnected: How often a stream was reconnected to.
     """
 
@@ -88,6 +90,7 @@ class Pace:
     period_s: float = 0.0
     latency_ms: float = 0.0
     dropped: int = 0
+    damaged: int = 0
     reconnected: int = 0
 
     def add(self, *, since_s: float | None, latency_s: float) -> None:
@@ -115,8 +118,10 @@ class Pace:
             f"latency {self.latency_ms:.0f} ms",
             f"{self.dropped:,} dropped",
         ]
+        if self.damaged:
+            parts.append(f"{self.damaged:,} damaged")
         if self.reconnected:
-            parts.append(f"reconnected {self.reconnected} times")
+            parts.append(f"reconnected {counted(self.reconnected, 'time')}")
         return " · ".join(parts)
 
 
@@ -244,6 +249,7 @@ class _Watch:
         if self.record is not None:
             self.record.write_image(seen.annotated, frame.time_s)
         self.pace.dropped = self._live.dropped
+        self.pace.damaged = self._live.damaged
         self.pace.reconnected = self._live.reconnected
         view.show(seen, self.pace)
 
