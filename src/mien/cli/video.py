@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mien.cli.analyze import SOME_FAILED, UncertainOption
+from mien.cli.analyze import SOME_FAILED, MinFaceOption, ModelOption, UncertainOption
 from mien.cli.console import plain_console
 from mien.cli.errors import require_extra
 from mien.cli.outputs import PAGE, announce, check_output
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from mien.analysis.video.parts import ClipTables
     from mien.analysis.video.timeline import Timeline
 
+TableOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write FILE.csv, .parquet, .json or .jsonl: a row a face and frame.",
+    ),
+]
 _CHARTS = (".png", ".svg", *PAGE)
 #: Expressions of a person in the summary.
 _SHOWN = 3
@@ -37,15 +46,7 @@ def video(
         typer.Argument(metavar="CLIP...", help="Video files, folders, or patterns in quotes."),
     ],
     *,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write FILE.csv, .parquet, .json or .jsonl: a row a face and frame.",
-        ),
-    ] = None,
+    output: TableOption = None,
     annotate: Annotated[
         Path | None,
         typer.Option(
@@ -73,12 +74,8 @@ def video(
         bool, typer.Option("--resume", help="Go on where a stopped run of --output left off.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Clips read at the same time.")] = 1,
-    model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An ONNX file of 'mien export'.")
-    ] = None,
-    min_face: Annotated[
-        int | None, typer.Option(min=12, help="Smallest face to look for, in pixels.")
-    ] = None,
+    model: ModelOption = None,
+    min_face: MinFaceOption = None,
     uncertain_below: UncertainOption = None,
     threads: Annotated[
         int, typer.Option(min=0, help="Processor threads a worker; 0: all cores, shared out.")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Protocol, Self
 
 import typer
 
-from mien.cli.analyze import UncertainOption
+from mien.cli.analyze import MinFaceOption, ModelOption, UncertainOption
 from mien.cli.errors import require_extra
 from mien.cli.outputs import announce, check_output
 from mien.cli.runs import counted
+from mien.cli.video import TableOption
 from mien.errors import MediaError
 
 if TYPE_CHECKING:
@@ -137,15 +138,7 @@ def webcam(
     terminal: Annotated[
         bool, typer.Option("--terminal", help="Show it in the terminal, not in a window.")
     ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write FILE.csv, .parquet, .json or .jsonl: a row a face and frame.",
-        ),
-    ] = None,
+    output: TableOption = None,
     record: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write FILE.mp4: what is shown, without sound."),
@@ -153,12 +146,8 @@ def webcam(
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Stop after so long.", show_default="never")
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An ONNX file of 'mien export'.")
-    ] = None,
-    min_face: Annotated[
-        int | None, typer.Option(min=12, help="Smallest face to look for, in pixels.")
-    ] = None,
+    model: ModelOption = None,
+    min_face: MinFaceOption = None,
     uncertain_below: UncertainOption = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: all cores.")] = 0,
 ) -> None:
