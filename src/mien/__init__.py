@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mien.analysis.analyzer import Analyzer, analyze
+    from mien.analysis.video.timeline import Timeline
     from mien.data.dataset import ExpressionDataset
     from mien.data.sources import load_dataset, load_fer2013
     from mien.errors import MienError
@@ -31,6 +32,7 @@ __all__ = [
     "FrameResult",
     "MienError",
     "Probabilities",
+    "Timeline",
     "__version__",
     "analyze",
     "evaluate",
@@ -48,6 +50,7 @@ _HOMES = {
     "FrameResult": "mien.results",
     "MienError": "mien.errors",
     "Probabilities": "mien.results",
+    "Timeline": "mien.analysis.video.timeline",
     "analyze": "mien.analysis.analyzer",
     "evaluate": "mien.evaluation.evaluate",
     "load_dataset": "mien.data.sources",

@@ -22,6 +22,17 @@ def test_a_command_is_given_back_as_a_shell_takes_it(monkeypatch: pytest.MonkeyP
     assert command_to_go_on("--resume") == "mien train 'my recipe.toml' --resume"
 
 
+def test_a_command_is_given_back_without_what_it_cannot_have_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for annotate in (["--annotate", "a.mp4"], ["--annotate=a.mp4"]):
+        monkeypatch.setattr(sys, "argv", ["mien", "video", *annotate, "clip.mp4"])
+
+        given = command_to_go_on("--resume", without="--annotate")
+
+        assert given == "mien video clip.mp4 --resume"
+
+
 def test_classes_of_ones_own_are_opened_for_every_training(
     faces: ExpressionDataset, tmp_path: Path
 ) -> None:

@@ -216,6 +216,32 @@ def test_a_clip_that_breaks_off_is_read_as_far_as_it_goes(sad_model: Path, tmp_p
     assert 0 < len(list(read_table(tmp_path / "faces.csv"))) < 60
 
 
+def test_what_is_annotated_replaces_no_clip(clip: Path, sad_model: Path, tmp_path: Path) -> None:
+    for name in ("walk.mp4", "walk-mien.mp4"):
+        (tmp_path / name).write_bytes(clip.read_bytes())
+    call = (tmp_path / "walk.mp4", tmp_path / "walk-mien.mp4", "--model", sad_model)
+
+    called = Called(*call, "-o", tmp_path / "faces.csv", "--annotate", tmp_path)
+
+    assert called.code == 2
+    assert "is what is read" in " ".join(called.error.replace("│", " ").split())
+    assert (tmp_path / "walk-mien.mp4").read_bytes() == clip.read_bytes()
+
+
+def test_only_what_was_written_is_told(sad_model: Path, tmp_path: Path) -> None:
+    clips = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
+    for each in clips:
+        each.write_text("no video")
+    older = tmp_path / "faces.csv"
+    older.write_text("of another day")
+
+    called = Called(*clips, "--model", sad_model, "-o", older, "--annotate", tmp_path / "seen")
+
+    assert called.code == 1
+    assert "written:" not in called.error
+    assert older.read_text() == "of another day"
+
+
 def test_a_picture_is_drawn_as_its_suffix_says(clip: Path, sad_model: Path, tmp_path: Path) -> None:
     called = Called(clip, "--model", sad_model, "--end", 0.3, "--timeline", tmp_path / "t.png")
 

@@ -160,6 +160,12 @@ def test_the_terminal_shows_picture_people_and_pace(seen: Seen) -> None:
     assert "camera 0 · 25.0 frames/s · latency 41 ms · 7 dropped" in shown
 
 
+def test_what_was_damaged_is_told() -> None:
+    line = Pace(name="rtsp://door", dropped=1, damaged=1200, reconnected=1).to_line()
+
+    assert line.endswith("1 dropped · 1,200 damaged · reconnected 1 time")
+
+
 def test_what_goes_elsewhere_than_a_terminal_is_not_drawn(seen: Seen) -> None:
     elsewhere = io.StringIO()
     with TerminalView(Console(file=elsewhere)) as view:

@@ -196,7 +196,8 @@ class Analyzer:
         """Follow people and their expressions through a video, one result each frame, in order.
 
         Of a file every frame is read, and the result is the same each time. Of a camera or a
-        stream the newest frame is read, and those that come meanwhile are left out.
+        stream the newest frame is read, and those that come meanwhile are left out. A file that
+        breaks off gives what there is of it, and a warning in the log.
 
         Args:
             source: A video file, a camera's number or device, or an ``rtsp`` or ``http`` address.

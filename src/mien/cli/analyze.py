@@ -29,6 +29,12 @@ _BAR_WIDTH = 20
 #: Columns from which on a terminal has room for the bars.
 _WIDE = 110
 
+ModelOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="An ONNX file of 'mien export'.")
+]
+MinFaceOption = Annotated[
+    int | None, typer.Option(min=12, help="Smallest face to look for, in pixels.")
+]
 UncertainOption = Annotated[
     float | None,
     typer.Option(
@@ -63,12 +69,8 @@ def analyze(
     whole_image: Annotated[
         bool, typer.Option("--whole-image", help="Each picture is a face crop already.")
     ] = False,
-    model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An ONNX file of 'mien export'.")
-    ] = None,
-    min_face: Annotated[
-        int | None, typer.Option(min=12, help="Smallest face to look for, in pixels.")
-    ] = None,
+    model: ModelOption = None,
+    min_face: MinFaceOption = None,
     uncertain_below: UncertainOption = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: all cores.")] = 0,
 ) -> None:

@@ -1,5 +1,6 @@
 """What a camera shows, in a window."""
 
+import contextlib
 import os
 import sys
 from types import TracebackType
@@ -60,6 +61,8 @@ class WindowView:
         self._window.protocol("WM_DELETE_WINDOW", self._close)
         for key in ("q", "<Escape>"):
             self._window.bind(key, self._close)
+        # Pillow's bridge to a window that is gone crashes the process.
+        self._window.bind("<Destroy>", self._close)
         self._largest_wh = (
             int(self._window.winfo_screenwidth() * _PART),
             int(self._window.winfo_screenheight() * _PART),
@@ -75,23 +78,28 @@ class WindowView:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._window.destroy()
+        # It is gone already where something else destroyed it.
+        with contextlib.suppress(self._error):
+            self._window.destroy()
 
     def show(self, seen: "Seen", pace: "Pace") -> None:
         """Show one frame, its people drawn in it, and the pace."""
         from PIL import ImageTk  # noqa: PLC0415
 
+        if self.closed:
+            return
         image = seen.annotated
         width, height = self._largest_wh
         scale = min(width / image.width, height / image.height)
         if scale < 1:
             image = image.resize((round(image.width * scale), round(image.height * scale)))
         if self._photo is None or (self._photo.width(), self._photo.height()) != image.size:
-            self._photo = ImageTk.PhotoImage(image)
+            # Of this window, which need not be the program's first.
+            self._photo = ImageTk.PhotoImage(image, master=self._window)
             self._picture.configure(image=self._photo)
         else:
             self._photo.paste(image)
-        self._line.configure(text=pace.to_line())
+        self._line.configure(text=f"{pace.to_line()} · q closes")
         self.idle()
 
     def idle(self) -> None:

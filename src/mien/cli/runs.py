@@ -95,9 +95,21 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def command_to_go_on(*options: str) -> str:
-    """Return this call as a shell takes it, with options that it may not have had."""
-    return shlex.join(["mien", *sys.argv[1:], *options])
+def command_to_go_on(*options: str, without: str | None = None) -> str:
+    """Return this call as a shell takes it, with options that it may not have had.
+
+    Args:
+        options: What is added.
+        without: An option that is left out together with its value.
+    """
+    words = iter(sys.argv[1:])
+    kept = []
+    for word in words:
+        if without is not None and word == without:
+            next(words, None)
+        elif without is None or not word.startswith(f"{without}="):
+            kept.append(word)
+    return shlex.join(["mien", *kept, *options])
 
 
 class RunsDisplay:

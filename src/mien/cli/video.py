@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mien.cli.analyze import SOME_FAILED, UncertainOption
+from mien.cli.analyze import SOME_FAILED, MinFaceOption, ModelOption, UncertainOption
 from mien.cli.console import plain_console
 from mien.cli.errors import require_extra
 from mien.cli.outputs import PAGE, announce, check_output
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from mien.analysis.video.parts import ClipTables
     from mien.analysis.video.timeline import Timeline
 
+TableOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write FILE.csv, .parquet, .json or .jsonl: a row a face and frame.",
+    ),
+]
 _CHARTS = (".png", ".svg", *PAGE)
 #: Expressions of a person in the summary.
 _SHOWN = 3
@@ -37,15 +46,7 @@ def video(
         typer.Argument(metavar="CLIP...", help="Video files, folders, or patterns in quotes."),
     ],
     *,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write FILE.csv, .parquet, .json or .jsonl: a row a face and frame.",
-        ),
-    ] = None,
+    output: TableOption = None,
     annotate: Annotated[
         Path | None,
         typer.Option(
@@ -73,12 +74,8 @@ def video(
         bool, typer.Option("--resume", help="Go on where a stopped run of --output left off.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Clips read at the same time.")] = 1,
-    model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An ONNX file of 'mien export'.")
-    ] = None,
-    min_face: Annotated[
-        int | None, typer.Option(min=12, help="Smallest face to look for, in pixels.")
-    ] = None,
+    model: ModelOption = None,
+    min_face: MinFaceOption = None,
     uncertain_below: UncertainOption = None,
     threads: Annotated[
         int, typer.Option(min=0, help="Processor threads a worker; 0: all cores, shared out.")
@@ -122,15 +119,15 @@ def video(
         with ExitStack() as stack:
             table = output or _temporary_table(stack)
             tables = ClipTables(table, clips, options, several=several, resume=resume)
-            jobs = _jobs(tables, clips, options, annotate, resume=resume)
+            jobs = _jobs(tables, clips, options, annotate, several=several, resume=resume)
             with _told_when_stopped(tables, is_kept=output is not None), tables:
                 outcomes = _read(tables, jobs, workers)
                 _draw(jobs, timeline, several=several, summarise=sys.stdout.isatty())
             if output is None and not sys.stdout.isatty():
                 _print_file(table)
-            elif output is not None and output.exists():
+            elif output is not None and tables.rows_at is not None:
                 announce(output)
-            if annotate is not None:
+            if annotate is not None and any(outcome.error is None for outcome in outcomes):
                 announce(annotate)
     if any(outcome.error or outcome.truncated for outcome in outcomes):
         raise typer.Exit(SOME_FAILED)
@@ -161,6 +158,9 @@ def _check_outputs(
         if path is not None and several and path.suffix.lower() in suffixes and not path.is_dir():
             raise typer.BadParameter(f"{path}: of several clips, name a folder", param_hint=option)
         check_output(path, option=option, suffixes=() if several else suffixes, sources=sources)
+    for seen in _annotated_paths(clips, annotate, several=several):
+        # A folder of clips may hold one that is named like what is made of another.
+        check_output(seen, option="--annotate", suffixes=(".mp4",), sources=sources)
     if timeline is not None:
         import matplotlib as mpl  # noqa: F401, PLC0415 - told before the work that it is missing
 
@@ -180,18 +180,27 @@ def _jobs(
     options: "ReadingOptions",
     annotate: Path | None,
     *,
+    several: bool,
     resume: bool,
 ) -> "list[ClipJob]":
-    from mien.analysis.video.clips import ANNOTATED_SUFFIX, ClipJob  # noqa: PLC0415
+    from mien.analysis.video.clips import ClipJob  # noqa: PLC0415
 
-    several = annotate is not None and annotate.suffix.lower() != ".mp4"
-    annotated: list[Path | None] = [annotate] * len(clips)
-    if annotate is not None and several:
-        annotated = [annotate / f"{name}{ANNOTATED_SUFFIX}" for name in _free_names(clips)]
+    annotated = _annotated_paths(clips, annotate, several=several)
     return [
         ClipJob(source=clip, table=path, annotated=seen, resume=resume, options=options)
         for clip, path, seen in zip(clips, tables.paths, annotated, strict=True)
     ]
+
+
+def _annotated_paths(
+    clips: list[str], annotate: Path | None, *, several: bool
+) -> list[Path | None]:
+    """Return where each clip goes with boxes and labels; None for nowhere."""
+    from mien.analysis.video.clips import ANNOTATED_SUFFIX  # noqa: PLC0415
+
+    if annotate is None or not several:
+        return [annotate] * len(clips)
+    return [annotate / f"{name}{ANNOTATED_SUFFIX}" for name in _free_names(clips)]
 
 
 def _free_names(clips: list[str]) -> list[str]:
@@ -238,13 +247,14 @@ def _told_when_stopped(tables: "ClipTables", *, is_kept: bool) -> Iterator[None]
 
     try:
         yield
-    except (ReadingStoppedError, KeyboardInterrupt) as stopped:
-        rows_at = tables.rows_at or getattr(stopped, "rows_at", None)
-        if rows_at is None or not is_kept:
+    except (ReadingStoppedError, KeyboardInterrupt):
+        if tables.rows_at is None or not is_kept:
             typer.echo("mien: stopped", err=True)
         else:
-            command = command_to_go_on(*() if "--resume" in sys.argv else ("--resume",))
-            line = f"mien: stopped; the rows so far: {rows_at}; go on with: {command}"
+            # An annotated clip is whole or not there: only a table is gone on with.
+            options = () if "--resume" in sys.argv else ("--resume",)
+            command = command_to_go_on(*options, without="--annotate")
+            line = f"mien: stopped; the rows so far: {tables.rows_at}; go on with: {command}"
             typer.echo(line, err=True)
         raise typer.Exit(INTERRUPTED) from None
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Protocol, Self
 
 import typer
 
-from mien.cli.analyze import UncertainOption
+from mien.cli.analyze import MinFaceOption, ModelOption, UncertainOption
 from mien.cli.errors import require_extra
 from mien.cli.outputs import announce, check_output
+from mien.cli.runs import counted
+from mien.cli.video import TableOption
 from mien.errors import MediaError
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class Pace:
         period_s: From one frame shown to the next, lately; 0 before the second.
         latency_ms: From a frame's decoding until it is shown, lately.
         dropped: Frames that came while another was being read.
+        damaged: Frames that could not be decoded.
         reconnected: How often a stream was reconnected to.
     """
 
@@ -88,6 +91,7 @@ class Pace:
     period_s: float = 0.0
     latency_ms: float = 0.0
     dropped: int = 0
+    damaged: int = 0
     reconnected: int = 0
 
     def add(self, *, since_s: float | None, latency_s: float) -> None:
@@ -115,8 +119,10 @@ class Pace:
             f"latency {self.latency_ms:.0f} ms",
             f"{self.dropped:,} dropped",
         ]
+        if self.damaged:
+            parts.append(f"{self.damaged:,} damaged")
         if self.reconnected:
-            parts.append(f"reconnected {self.reconnected} times")
+            parts.append(f"reconnected {counted(self.reconnected, 'time')}")
         return " · ".join(parts)
 
 
@@ -132,15 +138,7 @@ def webcam(
     terminal: Annotated[
         bool, typer.Option("--terminal", help="Show it in the terminal, not in a window.")
     ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write FILE.csv, .parquet, .json or .jsonl: a row a face and frame.",
-        ),
-    ] = None,
+    output: TableOption = None,
     record: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write FILE.mp4: what is shown, without sound."),
@@ -148,12 +146,8 @@ def webcam(
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Stop after so long.", show_default="never")
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An ONNX file of 'mien export'.")
-    ] = None,
-    min_face: Annotated[
-        int | None, typer.Option(min=12, help="Smallest face to look for, in pixels.")
-    ] = None,
+    model: ModelOption = None,
+    min_face: MinFaceOption = None,
     uncertain_below: UncertainOption = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: all cores.")] = 0,
 ) -> None:
@@ -244,6 +238,7 @@ class _Watch:
         if self.record is not None:
             self.record.write_image(seen.annotated, frame.time_s)
         self.pace.dropped = self._live.dropped
+        self.pace.damaged = self._live.damaged
         self.pace.reconnected = self._live.reconnected
         view.show(seen, self.pace)
 

@@ -40,7 +40,7 @@ def write_timeline_page(path: Path, timeline: Timeline) -> None:
         tiles=(
             ("of video read", clock(length)),
             ("frames read", f"{len(timeline):,}"),
-            ("people followed", f"{len(people):,}"),
+            ("person followed" if len(people) == 1 else "people followed", f"{len(people):,}"),
             ("shown most", _shown_most(people)),
         ),
         wide=figure_uri(draw_timeline(timeline)),

@@ -7,7 +7,7 @@ import pytest
 from mien.analysis.video.clips import ReadingOptions
 from mien.analysis.video.parts import ClipTables
 from mien.analysis.video.results import TrackedFrame
-from mien.analysis.video.table import open_table
+from mien.analysis.video.table import open_table, partial_file
 from mien.analysis.video.table_formats import TABLE_SUFFIXES, read_table
 from mien.errors import MediaError
 
@@ -105,6 +105,35 @@ def test_a_run_that_read_nothing_leaves_nothing(tmp_path: Path, clips: list[str]
         pass  # no clip could be read
 
     assert list(table.parent.iterdir()) == []
+
+
+def test_a_folder_of_somebody_is_not_taken_for_a_run(tmp_path: Path, clips: list[str]) -> None:
+    kept = tmp_path / "faces.csv.parts" / "notes.txt"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+
+    with pytest.raises(MediaError, match=r"parts: holds no run that can be resumed: move it"):
+        ClipTables(tmp_path / "faces.csv", clips, ReadingOptions(), several=True, resume=True)
+
+    assert [path.name for path in kept.parent.iterdir()] == ["notes.txt"]
+
+
+def test_it_tells_where_the_rows_are(
+    tmp_path: Path, clips: list[str], make_frame: MakeFrame
+) -> None:
+    table = tmp_path / "faces.csv"
+    options = ReadingOptions()
+
+    # Ctrl-C pressed twice raises what knows of no rows.
+    stopped = ClipTables(table, clips[:1], options, several=False, resume=False)
+    with pytest.raises(KeyboardInterrupt), stopped:
+        write(table, make_frame(0), stop=True)
+    assert stopped.rows_at == partial_file(table)
+
+    partial_file(table).unlink()
+    with ClipTables(table, clips, options, several=True, resume=False) as nothing_read:
+        pass
+    assert (table.exists(), nothing_read.rows_at) == (True, None), "the table is an older one"
 
 
 def test_one_clip_has_its_table_at_once(

@@ -1,5 +1,6 @@
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -223,6 +224,25 @@ def test_settings_and_options_out_of_range_are_refused(analyzer: Analyzer) -> No
         StreamSettings(hold_s=-1)
     with pytest.raises(ValueError, match="for files"):
         next(analyzer.stream("rtsp://camera.local/stream", every=2))
+
+
+def test_a_file_that_breaks_off_is_told_in_the_log(
+    tiny_model: Path, write_clip: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    analyzer = Analyzer(tiny_model, detector=WholeImageDetector(), threads=1)
+    path = write_clip("clip.mkv", times_s=[i / 5 for i in range(50)], codec="mpeg4")
+    with caplog.at_level(logging.WARNING):
+        assert len(list(analyzer.stream(path, every=10))) == 5
+    assert not caplog.messages
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+    with caplog.at_level(logging.WARNING):
+        read = list(analyzer.stream(path, every=10))
+
+    assert 1 < len(read) < 5
+    (line,) = caplog.messages
+    assert line.startswith(f"{path}: ends after ")
 
 
 def test_the_smallest_face_that_was_asked_for_is_kept_to(

@@ -202,6 +202,23 @@ def test_only_the_same_run_goes_on(tmp_path: Path, make_frame: MakeFrame) -> Non
         write(path, wanted, resume=True)
 
 
+def test_rows_that_cannot_be_gone_on_with_are_not_lost(
+    tmp_path: Path, make_frame: MakeFrame
+) -> None:
+    path = tmp_path / "faces.csv"
+    open_table(path, CLASSES, state=dict)  # makes the partial file
+    partial = partial_file(path)
+    with partial.open("a") as stream:
+        stream.write("rows of a camera\n")
+    (tmp_path / "faces.csv.resume.json").unlink()
+    before = partial.read_bytes()
+
+    with pytest.raises(MediaError, match="it cannot be resumed: move it, or delete it"):
+        write(path, [make_frame(0)], resume=True)
+
+    assert partial.read_bytes() == before
+
+
 def test_damage_is_told(tmp_path: Path, make_frame: MakeFrame) -> None:
     path = tmp_path / "faces.csv"
     with pytest.raises(KeyboardInterrupt):

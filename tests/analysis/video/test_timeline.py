@@ -95,7 +95,7 @@ def test_a_table_gives_the_timeline_of_its_frames(make_frame: MakeFrame, tmp_pat
         for frame in frames:
             table.write(frame)
 
-    read = Timeline.read(tmp_path / "faces.csv")
+    read = Timeline.read(str(tmp_path / "faces.csv"))
 
     assert read.to_records() == Timeline(frames).to_records()
     assert read.summary() == Timeline(frames).summary()

@@ -91,7 +91,7 @@ def test_the_same_timeline_gives_the_same_picture(
 
 
 def test_nobody_is_a_picture_and_another_format_none(tmp_path: Path) -> None:
-    Timeline([]).plot(tmp_path / "nobody.png")
+    Timeline([]).plot(str(tmp_path / "nobody.png"))
 
     assert Image.open(tmp_path / "nobody.png").height > 100
     with pytest.raises(ValueError, match=r"\.png or \.svg"):

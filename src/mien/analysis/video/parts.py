@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from mien.analysis.video.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from mien.analysis.video.clips import ReadingOptions, describe_run
+from mien.analysis.video.clips import ReadingOptions, ReadingStoppedError, describe_run
 from mien.analysis.video.table import file_stamp, join_tables, partial_file
 from mien.analysis.video.table_formats import check_format, row_suffix
 from mien.errors import MediaError
@@ -30,7 +30,7 @@ class ClipTables:
 
     Attributes:
         paths: The table of each clip.
-        rows_at: After a block that raised: the table or the folder with the rows of several clips
+        rows_at: After the block: the table or, where it raised, the file or folder with the rows
             so far; None where there are none.
 
     Raises:
@@ -77,6 +77,7 @@ class ClipTables:
         trace: TracebackType | None,
     ) -> None:
         if self._folder is None:
+            self.rows_at = self.table if kind is None else self._stopped_at(error)
             return
         if kind is None:
             self._join(self._folder)
@@ -85,10 +86,18 @@ class ClipTables:
         with suppress(OSError, MediaError):
             self._stop(self._folder)
 
+    def _stopped_at(self, error: BaseException | None) -> Path | None:
+        """Return where the rows of the one clip are, whatever the reading was stopped by."""
+        if isinstance(error, ReadingStoppedError):
+            return error.rows_at
+        partial = partial_file(self.table)
+        return partial if partial.exists() else None
+
     def _join(self, folder: Path) -> None:
         written = [path for path in self.paths if path.exists()]
         if written:
             join_tables(written, self.table)
+            self.rows_at = self.table
         shutil.rmtree(folder)
 
     def _stop(self, folder: Path) -> None:
@@ -115,6 +124,9 @@ class ClipTables:
         if resume and not folder.exists() and self.table.exists():
             raise MediaError(f"{self.table}: is finished, there is nothing to resume")
         found = read_checkpoint(self._record)
+        if found is None and folder.exists() and any(folder.iterdir()):
+            # It would be deleted at the end, with whatever somebody keeps there.
+            raise MediaError(f"{folder}: holds no run that can be resumed: move it or delete it")
         if found is not None:
             found.check_made_by(made_by, self.table, folder)
             return

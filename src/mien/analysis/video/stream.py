@@ -5,6 +5,7 @@ the detector only looks where the faces should be. Every face in every frame is 
 comes out depends on the frames alone, never on how fast the machine is.
 """
 
+import logging
 import math
 import os
 from collections import deque
@@ -32,6 +33,8 @@ from mien.results import Face, Probabilities
 
 if TYPE_CHECKING:
     from mien.analysis.analyzer import Analyzer
+
+logger = logging.getLogger(__name__)
 
 ImageRgb = npt.NDArray[np.uint8]
 
@@ -290,6 +293,10 @@ def read_source(
 
         with VideoFile(name, every=every, fps=fps, start_s=start_s, end_s=end_s) as video:
             yield from read_video(analyzer, video, source=name, settings=settings)
+            if video.truncated is not None:
+                logger.warning("%s: %s; the frames before were read", name, video.truncated)
+            if video.damaged:
+                logger.warning("%s: %d frames could not be decoded", name, video.damaged)
         return
     if (every, fps, start_s, end_s) != (1, None, 0.0, None):
         raise ValueError(f"{name}: every, fps, start_s and end_s are for files")

@@ -170,7 +170,7 @@ class TableWriter:
         found = None
         if self.partial.exists():
             found = read_checkpoint(self._checkpoint_file)
-            if not resume and self._holds_rows():
+            if (not resume or found is None) and self._holds_rows():
                 way = "resume it" if found else "it cannot be resumed: move it"
                 raise MediaError(
                     f"{self.partial}: holds the rows of a run that was stopped: {way}, or delete "

@@ -1,10 +1,11 @@
 """Timelines: who showed what, when and for how long, out of the frames of one video.
 
->>> timeline = Timeline(read_table(Path("clip.csv")))  # doctest: +SKIP
+>>> timeline = Timeline.read("clip.csv")  # doctest: +SKIP
 >>> timeline.summary()[0].shares["happy"]  # doctest: +SKIP
 0.62
 """
 
+import os
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ class Timeline:
         self.smoothed = np.asarray(smoothed, np.float64).reshape(len(track), len(self.classes))
 
     @classmethod
-    def read(cls, table: Path) -> Self:
+    def read(cls, table: str | os.PathLike[str]) -> Self:
         """Return the timeline of a table that ``mien video`` wrote of one video.
 
         Raises:
@@ -137,7 +138,7 @@ class Timeline:
             MissingExtraError: It is Parquet, and pyarrow is not installed.
         """
         try:
-            return cls(read_table(table))
+            return cls(read_table(Path(table)))
         except ValueError as error:
             raise MediaError(f"{table}: {error}") from error
 
@@ -222,7 +223,7 @@ class Timeline:
             )
         return pl.DataFrame(self._columns())
 
-    def plot(self, path: Path) -> None:
+    def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw the timeline, a lane a person; see :func:`draw_timeline`.
 
         Args:
@@ -235,7 +236,7 @@ class Timeline:
         """
         from mien.analysis.video.timeline_chart import write_chart  # noqa: PLC0415 - matplotlib
 
-        write_chart(path, self)
+        write_chart(Path(path), self)
 
     def _check(self, frame: TrackedFrame, number: int, times: "array[float]") -> None:
         if number == 0:
