@@ -32,7 +32,7 @@ TableOption = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Write FILE.csv or .parquet, a row a face and frame, or .json, .jsonl, a frame a line.",
+        help="Write FILE.csv or .parquet, a row a face and frame; .json or .jsonl, a frame a line.",
     ),
 ]
 _CHARTS = (".png", ".svg", *PAGE)
