@@ -132,6 +132,7 @@ JSON = "application/json"
         (JSON, b'{"pictures": [{"data": "", "name": "\\ud800"}]}', 400, "malformed"),
         (JSON, b'{"pictures": [{"data": "", "extra": 1}]}', 422, "invalid"),
         (JSON, json.dumps(encoded(*[b""] * 5)).encode(), 422, "too-many-pictures"),
+        (JSON, b'{"pictures": [' + b"{}," * 90_000 + b"{}]}", 422, "too-many-pictures"),
         (JSON, json.dumps(encoded(b"x" * 100_001)).encode(), 413, "picture-too-large"),
         (JSON, b" " * 300_001, 413, "request-too-large"),
     ],
