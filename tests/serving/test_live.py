@@ -80,7 +80,8 @@ def test_who_may_not_come_in(analyzer: Analyzer, nobody: bytes) -> None:
     key = {"X-API-Key": "key"}
     with TestClient(app) as client:
         assert refusal(client) == 401
-        assert refusal(client, Origin="https://b.example", **key) == 403
+        for origin in ("https://b.example", "null", "http://[", "", "testserver"):
+            assert refusal(client, Origin=origin, **key) == 403, origin
         for origin in ("https://a.example", "http://testserver"):
             headers = {**key, "Origin": origin}
             with client.websocket_connect("/v1/live", headers=headers) as live:
