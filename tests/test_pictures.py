@@ -101,7 +101,7 @@ def test_a_small_file_does_not_fill_the_memory() -> None:
     bomb = b"BM" + struct.pack("<III", offset + len(code), 0, offset) + header + bytes(1024) + code
     tracemalloc.start()
     for data in (bomb, b"P2\n9 9\n255\n" + b"#\n" * 1000):
-        with pytest.raises(MediaError, match="a: .* of a kind that is not taken"):
+        with pytest.raises(MediaError, match=r"a: .* of a kind that is not taken"):
             decode_picture(io.BytesIO(data), "a", formats=STRANGERS)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

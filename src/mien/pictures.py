@@ -31,8 +31,8 @@ SUFFIXES: Final = (
 #: Largest picture read, where Pillow too takes a file for a decompression bomb.
 MAX_PIXELS: Final = 178_956_970
 
-#: Most scans in a stranger's JPEG, and most segments: each scan goes over all pixels again, for some
-#: 30 bytes of file. Progressive pictures have about ten, and libtiff too allows 100 in its JPEGs.
+#: Most scans in a stranger's JPEG, and most segments: each scan goes over all pixels again, for
+#: some 30 bytes of file. Progressive pictures have about ten; libtiff too allows 100 in its JPEGs.
 _MAX_SCANS: Final = 100
 _MAX_SEGMENTS: Final = 2000
 #: A JPEG's marker that a length follows: no restart, no stuffed or fill byte.
