@@ -26,6 +26,8 @@ from mien.serving.settings import ServiceSettings
 
 #: Seconds beyond a request's own limit until one that still runs is given up at the end.
 _GRACE_S: Final = 5
+#: Largest request line and headers together.
+_MAX_HEADER_BYTES: Final = 65_536
 #: Seconds that a worker may take to load and to answer its supervisor, which else replaces it; on a
 #: busy machine the default of 5 let none come up.
 _WORKER_S: Final = 60
@@ -50,6 +52,8 @@ def bind(host: str, port: int) -> socket.socket:
                 f"port {port} of {host} is in use: name another with --port, 0 for any free one"
             ) from error
         raise ServiceError(f"{host}, port {port}: {error.strerror or error}") from error
+    except UnicodeError as error:
+        raise ServiceError(f"{host}: no name of a machine; 127.0.0.1 is this one") from error
 
 
 def address_of(listener: socket.socket) -> str:
@@ -98,6 +102,9 @@ def _config(app: Any, settings: ServiceSettings, *, workers: int = 1) -> uvicorn
     return uvicorn.Config(
         app,
         factory=True,
+        # The other implementation keeps headers without end, of anyone, in memory.
+        http="h11",
+        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
         workers=workers,
         access_log=False,
         log_config=None,
