@@ -21,7 +21,7 @@ from uvicorn.supervisors import Multiprocess
 from mien.analysis.analyzer import Analyzer
 from mien.errors import ServiceError
 from mien.serving.app import create_app
-from mien.serving.metrics import SHARED_FOLDER
+from mien.serving.metrics import SHARED_FOLDER, forget_dead_workers
 from mien.serving.settings import ServiceSettings
 
 #: Seconds beyond a request's own limit until one that still runs is given up at the end.
@@ -52,7 +52,7 @@ def bind(host: str, port: int) -> socket.socket:
                 f"port {port} of {host} is in use: name another with --port, 0 for any free one"
             ) from error
         raise ServiceError(f"{host}, port {port}: {error.strerror or error}") from error
-    except UnicodeError as error:
+    except (UnicodeError, TypeError) as error:  # as the name is or is not ASCII
         raise ServiceError(f"{host}: no name of a machine; 127.0.0.1 is this one") from error
 
 
@@ -128,15 +128,20 @@ def _app_of_process(settings: ServiceSettings, analyzer: Analyzer | None = None)
     app = create_app(settings, analyzer=analyzer)
     for number in (signal.SIGTERM, signal.SIGINT):
         _close_door_on(number, app)
-    _leave_with_supervisor()
+    _join_supervisor()
     return app
 
 
-def _leave_with_supervisor() -> None:
-    """Let a worker end when its supervisor was killed: it would else keep the port."""
+def _join_supervisor() -> None:
+    """Let a worker take the place of a dead one, and end when its supervisor was killed.
+
+    It would else keep the port.
+    """
     supervisor = multiprocessing.parent_process()
     if supervisor is None:
         return
+    # It may stand in for one that was killed, whose waiting pictures nobody reads.
+    forget_dead_workers()
 
     def watch() -> None:
         supervisor.join()
