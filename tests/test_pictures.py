@@ -1,6 +1,7 @@
 """Limits and modes of decoding; the formats are tested where pictures are read."""
 
 import io
+import struct
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,43 @@ def test_only_the_formats_that_are_named_are_tried() -> None:
     assert decode_picture(encoded(image, "PNG"), "a.png", formats=named).size == (20, 20)
     with pytest.raises(MediaError, match=r"a\.eps: not a picture in a format that can be read"):
         decode_picture(encoded(image, "EPS"), "a.eps", formats=named)
+
+
+STRANGERS = ("JPEG", "BMP", "PPM")
+
+
+def test_a_jpeg_with_scans_without_end_is_not_decoded() -> None:
+    file = io.BytesIO()
+    Image.new("L", (64, 64), 9).save(file, "JPEG", progressive=True)
+    good = file.getvalue()
+    start = good.rindex(b"\xff\xda")
+    last, end = good[start:-2], good[-2:]
+    # What follows the end is no scan: phones put a film there.
+    for taken in (good, good + last * 200, good[:start] + last * 50 + end):
+        assert decode_picture(io.BytesIO(taken), "a", formats=STRANGERS).size == (64, 64)
+    # A marker without a length does not hide them.
+    for bomb in (good[:start] + last * 200 + end, good[:start] + (b"\xff\x01" + last) * 200 + end):
+        with pytest.raises(MediaError, match="a: a JPEG of more than 100 scans"):
+            decode_picture(io.BytesIO(bomb), "a", formats=STRANGERS)
+        assert decode_picture(io.BytesIO(bomb), "a").size == (64, 64), "one's own are read"
+    comments = good[:2] + b"\xff\xfe\x00\x02" * 3000 + good[2:]
+    with pytest.raises(MediaError, match="2000 segments"):
+        decode_picture(io.BytesIO(comments), "a", formats=STRANGERS)
+
+
+def test_a_small_file_does_not_fill_the_memory() -> None:
+    # One instruction of the run-length code goes 255 rows on, whatever the height is.
+    code = b"\x00\x02\xff\xff"
+    header = struct.pack("<IiiHHIIIIII", 40, 200_000, 1, 1, 8, 1, len(code), 0, 0, 256, 0)
+    offset = 14 + len(header) + 1024
+    bomb = b"BM" + struct.pack("<III", offset + len(code), 0, offset) + header + bytes(1024) + code
+    tracemalloc.start()
+    for data in (bomb, b"P2\n9 9\n255\n" + b"#\n" * 1000):
+        with pytest.raises(MediaError, match=r"a: .* of a kind that is not taken"):
+            decode_picture(io.BytesIO(data), "a", formats=STRANGERS)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000
 
 
 def test_no_pixels_are_no_picture() -> None:

@@ -7,6 +7,7 @@ grey levels of 16 and 32 bits and floats are scaled, not clipped.
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from mien.errors import MediaError
 
@@ -29,6 +30,14 @@ SUFFIXES: Final = (
 )
 #: Largest picture read, where Pillow too takes a file for a decompression bomb.
 MAX_PIXELS: Final = 178_956_970
+
+#: Most scans in a stranger's JPEG, and most segments: each scan goes over all pixels again, for
+#: some 30 bytes of file. Progressive pictures have about ten; libtiff too allows 100 in its JPEGs.
+_MAX_SCANS: Final = 100
+_MAX_SEGMENTS: Final = 2000
+#: A JPEG's marker that a length follows: no restart, no stuffed or fill byte.
+_SEGMENT: Final = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
+_END, _SCAN = 0xD9, 0xDA
 
 #: Grey levels of more than 8 bits that are scaled at a time.
 _STRIP: Final = 1 << 20
@@ -86,7 +95,8 @@ def decode_picture(
         max_pixels: Largest picture that is decoded.
         formats: Pillow's names of the formats to try, for files of people one does not know: some
             others hand the file to a program of their own. All that Pillow reads by default;
-            those that it was built without are left out.
+            those that it was built without are left out. Given, files are refused too of which
+            few bytes take minutes or gigabytes.
 
     Raises:
         MediaError: Not a picture, damaged, empty or too large.
@@ -98,7 +108,11 @@ def decode_picture(
         # Pillow warns from 89 megapixels on; the limit is checked below.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", message="Corrupt EXIF data")
+        if formats is not None:
+            _check_scans(file, name)
         with Image.open(file, formats=formats) as image:
+            if formats is not None:
+                _check_decoder(image, name)
             return _normalise(image, name, max_pixels)
 
 
@@ -122,6 +136,34 @@ def check_size(width: int, height: int, name: str, *, max_pixels: int = MAX_PIXE
         raise _too_large(name, max_pixels)
     if not (width and height):
         raise MediaError(f"{name}: an empty picture, {width} × {height} pixels")
+
+
+def _check_scans(file: IO[bytes], name: str) -> None:
+    """Refuse a JPEG that is gone over too often, before anything else reads its segments."""
+    file.seek(0)
+    data = file.read()
+    if not data.startswith(b"\xff\xd8"):
+        return
+    scans = segments = 0
+    at = 2
+    while (found := _SEGMENT.search(data, at)) and found[1][0] != _END:
+        segments += 1
+        scans += found[1][0] == _SCAN
+        if scans > _MAX_SCANS or segments > _MAX_SEGMENTS:
+            raise MediaError(
+                f"{name}: a JPEG of more than {_MAX_SCANS} scans or {_MAX_SEGMENTS} segments; "
+                "save it anew"
+            )
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+
+
+def _check_decoder(image: ImageFile.ImageFile, name: str) -> None:
+    """Refuse what Pillow decodes in Python, such as BMP with RLE and PPM as text.
+
+    That goes byte by byte while other threads wait, and a BMP of 1 KB can take 25 GB.
+    """
+    if any(tile[0] in Image.DECODERS for tile in image.tile):
+        raise MediaError(f"{name}: {image.format} of a kind that is not taken; save it as PNG")
 
 
 @contextmanager

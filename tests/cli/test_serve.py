@@ -35,6 +35,8 @@ def test_a_port_in_use(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     [
         (["--model", "none.onnx", "--port", "0"], "no model at none.onnx"),
         (["--max-pictures", "0"], "max_pictures must be at least 1"),
+        (["--max-picture-mb", "inf"], "must be finite"),
+        (["--host", "é" * 70], "no name of a machine"),
         (["--timeout", "0"], "timeout_s must be above 0"),
         (["--api-key", ""], "api_key must be ASCII"),
         (["--allow-origin", "example.org"], "https://example.org"),

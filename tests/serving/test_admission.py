@@ -6,7 +6,10 @@ from mien.serving.settings import ServiceSettings
 
 
 def test_what_is_claimed_is_given_back() -> None:
-    admission = Admission(ServiceSettings(max_waiting_pictures=2, max_waiting_bytes=10))
+    settings = ServiceSettings(
+        max_pictures=2, max_waiting_pictures=2, max_request_bytes=10, max_waiting_bytes=10
+    )
+    admission = Admission(settings)
 
     with admission.claim() as claim:
         claim.add_bytes(4)

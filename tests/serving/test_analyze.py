@@ -132,6 +132,7 @@ JSON = "application/json"
         (JSON, b'{"pictures": [{"data": "", "name": "\\ud800"}]}', 400, "malformed"),
         (JSON, b'{"pictures": [{"data": "", "extra": 1}]}', 422, "invalid"),
         (JSON, json.dumps(encoded(*[b""] * 5)).encode(), 422, "too-many-pictures"),
+        (JSON, b'{"pictures": [' + b"{}," * 90_000 + b"{}]}", 422, "too-many-pictures"),
         (JSON, json.dumps(encoded(b"x" * 100_001)).encode(), 413, "picture-too-large"),
         (JSON, b" " * 300_001, 413, "request-too-large"),
     ],
@@ -199,7 +200,7 @@ def test_too_much_at_once_is_put_off(gated: Analyzer, gate: Any, nobody: bytes) 
         assert (await first).status_code == 200
         assert (await client.post("/v1/analyze", json=body)).status_code == 200
 
-    run(gated, ServiceSettings(threads=1, max_waiting_pictures=1), talk)
+    run(gated, ServiceSettings(threads=1, max_pictures=1, max_waiting_pictures=1), talk)
 
 
 def test_bytes_of_all_requests_together_are_limited(
@@ -212,7 +213,7 @@ def test_bytes_of_all_requests_together_are_limited(
         gate.opened.set()
         assert (await first).status_code == 200
 
-    run(gated, ServiceSettings(threads=1, max_waiting_bytes=1500), talk)
+    run(gated, ServiceSettings(threads=1, max_request_bytes=1500, max_waiting_bytes=1500), talk)
 
 
 def test_what_takes_too_long_is_given_up(gated: Analyzer, gate: Any, nobody: bytes) -> None:

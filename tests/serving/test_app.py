@@ -60,6 +60,24 @@ def test_every_answer_has_the_headers_that_keep_it_safe(client: TestClient) -> N
         assert "default-src 'none'" in headers["content-security-policy"]
 
 
+def test_a_failure_outside_of_reading_is_a_problem_too(analyzer: Analyzer) -> None:
+    app = create_app(analyzer=analyzer)
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise ZeroDivisionError("secret")
+
+    client = TestClient(app)
+    answer = client.get("/broken")
+
+    assert answer.status_code == 500
+    assert answer.json()["type"] == "urn:mien:problem:failed"
+    assert "secret" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    figures = client.get("/metrics").text
+    assert 'mien_requests_total{route="/broken",status="500"} 1.0' in figures
+
+
 def test_other_origins_pages_are_let_in_by_name_only(
     client: TestClient, analyzer: Analyzer
 ) -> None:

@@ -1,4 +1,6 @@
 import io
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import replace
@@ -94,6 +96,35 @@ def test_what_nobody_waits_for_is_dropped(gate: Any, sad_model: Path, photo: byt
         second.result()
     assert gate.calls == 2, "the second was not even looked at"
     assert batcher.figure("mien_faces_total") == 1
+
+
+def test_the_file_of_what_nobody_waits_for_is_let_go(gated: Analyzer, photo: bytes) -> None:
+    batcher = Running(gated, replace(SETTINGS, threads=1, timeout_s=0.1))
+    batcher.submit(Upload(name="keeps the only reader", data=photo), DEFAULT)
+    upload = Upload(name="", data=bytes(1000))
+    waiting = weakref.ref(upload)
+    future = batcher.submit(upload, DEFAULT)
+    del upload
+    assert waiting() is not None
+
+    future.cancel()
+
+    assert waiting() is None, "before the reader has come to it"
+    batcher.close()
+
+
+def test_closing_does_not_wait_for_a_reader_that_is_stuck(
+    gated: Analyzer, photo: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    batcher = Running(gated, replace(SETTINGS, threads=1, timeout_s=0.1))
+    batcher.submit(Upload(name="", data=photo), DEFAULT)
+
+    batcher.close()
+
+    assert "1 pictures were not finished" in caplog.text
+    stuck = [thread for thread in threading.enumerate() if thread.name.startswith("mien-reader")]
+    assert stuck
+    assert all(thread.daemon for thread in stuck), "nor does the process wait"
 
 
 def test_closing_finishes_what_was_handed_in(gated: Analyzer, gate: Any, photo: bytes) -> None:

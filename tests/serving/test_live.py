@@ -1,3 +1,4 @@
+import asyncio
 import threading
 from typing import Any
 
@@ -80,7 +81,8 @@ def test_who_may_not_come_in(analyzer: Analyzer, nobody: bytes) -> None:
     key = {"X-API-Key": "key"}
     with TestClient(app) as client:
         assert refusal(client) == 401
-        assert refusal(client, Origin="https://b.example", **key) == 403
+        for origin in ("https://b.example", "null", "http://[", "", "testserver"):
+            assert refusal(client, Origin=origin, **key) == 403, origin
         for origin in ("https://a.example", "http://testserver"):
             headers = {**key, "Origin": origin}
             with client.websocket_connect("/v1/live", headers=headers) as live:
@@ -89,6 +91,31 @@ def test_who_may_not_come_in(analyzer: Analyzer, nobody: bytes) -> None:
                 assert live.receive_json()["problem"] is None
         app.state.service.close_door()
         assert refusal(client, **key) == 503
+
+
+def test_who_leaves_before_the_answer_breaks_nothing(analyzer: Analyzer, nobody: bytes) -> None:
+    app = create_app(ServiceSettings(threads=1), analyzer=analyzer)
+    frame = {"type": "websocket.receive", "bytes": nobody}
+    messages: list[Any] = [{"type": "websocket.connect"}, frame]
+    scope = {"type": "websocket", "path": "/v1/live", "headers": [], "query_string": b""}
+
+    async def receive() -> Any:
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        if message["type"] == "websocket.send":
+            raise OSError("gone")
+
+    async def main() -> None:
+        async with app.router.lifespan_context(app):
+            await app(scope, receive, send)
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+    service = app.state.service
+    assert (service.live, service.admission.bytes, service.admission.pictures) == (0, 0, 0)
 
 
 def test_the_end_of_the_service_ends_it(gated: Analyzer, gate: Any, nobody: bytes) -> None:

@@ -89,6 +89,15 @@ def test_curl(url: str, photo: bytes, tmp_path: Path) -> None:
     assert picture["result"]["faces"][0]["expression"] == "sad"
 
 
+def test_headers_without_end_are_not_kept(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=WAIT_S) as flood:
+        flood.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n")
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            flood.sendall((b"X: " + b"y" * 1000 + b"\r\n") * 50_000)
+    assert '"ok"' in _get(url, "/healthz")
+
+
 def test_what_is_in_flight_is_finished(sad_model: Path, nobody: bytes) -> None:
     body = b'--B\r\nContent-Disposition: form-data; name="p"; filename="a.jpg"\r\n\r\n' + nobody
     body += b"\r\n--B--\r\n"
@@ -159,3 +168,5 @@ def test_a_port_in_use_and_an_address_of_another_machine() -> None:
             bind("127.0.0.1", port)
     with pytest.raises(ServiceError, match=r"192\.0\.2\.1"):
         bind("192.0.2.1", 0)
+    with pytest.raises(ServiceError, match="no name of a machine"):
+        bind("é" * 70, 0)

@@ -14,6 +14,8 @@ from mien.serving.settings import ServiceSettings
         ("timeout_s", float("inf")),
         ("max_pixels", 0),
         ("max_waiting_bytes", -5),
+        ("max_waiting_bytes", 63_999_999),
+        ("max_waiting_pictures", 31),
         ("api_key", ""),
         ("api_key", " open"),
         ("api_key", "sésame"),

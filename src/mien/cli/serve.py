@@ -1,6 +1,7 @@
 """``mien serve``: the service."""
 
 import ipaddress
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -88,6 +89,8 @@ def serve(
 
 
 def _millions(number: float) -> int:
+    if not math.isfinite(number):
+        raise ValueError(f"a limit in millions must be finite, got {number}")
     return round(number * 1e6)
 
 

@@ -4,13 +4,14 @@ A few threads decode pictures and find their faces, a picture each: ONNX Runtime
 run meanwhile. One thread takes what they have found, and reads the faces of all in one batch.
 """
 
+import functools
 import io
 import logging
 import queue
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -75,7 +76,7 @@ class Reading:
 class _Job:
     """A picture on its way."""
 
-    upload: Upload
+    upload: Upload | None
     options: ReadOptions
     future: "Future[Reading]"
     framed: FramedPicture | None = None
@@ -84,6 +85,10 @@ class _Job:
     @property
     def faces(self) -> int:
         return 0 if self.framed is None else len(self.framed.crops_gray)
+
+    def let_go(self, _: object) -> None:
+        """Drop the file once nobody waits for it; what waits for a thread is counted no longer."""
+        self.upload = None
 
 
 class Batcher:
@@ -101,13 +106,17 @@ class Batcher:
         self._analyzer = analyzer
         self._settings = settings
         self._metrics = metrics
-        self._pool = ThreadPoolExecutor(settings.readers, thread_name_prefix="mien-reader")
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._found: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._unfinished = 0
         self._searched = 0
-        self._classifier = threading.Thread(target=self._run, name="mien-batcher", daemon=True)
-        self._classifier.start()
+        # Daemons, unlike an executor's: a decoder that is stuck must not keep the process alive.
+        targets = [(self._work, f"mien-reader-{number}") for number in range(settings.readers)]
+        targets.append((self._run, "mien-batcher"))
+        self._threads = [threading.Thread(target=t, name=n, daemon=True) for t, n in targets]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, upload: Upload, options: ReadOptions) -> "Future[Reading]":
         """Hand in a picture.
@@ -117,27 +126,43 @@ class Batcher:
             cannot be read. Cancelled, the picture is dropped at its next step.
         """
         job = _Job(upload, options, Future())
+        job.future.add_done_callback(job.let_go)
         with self._changed:
             self._unfinished += 1
             self._searched += 1
-        self._pool.submit(self._search, job)
+        self._tasks.put(functools.partial(self._search, job))
         return job.future
 
     def close(self) -> None:
-        """Finish what was handed in, then stop the threads."""
+        """Finish what was handed in, then stop the threads.
+
+        What is not done when a request would long have been given up is left behind.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._unfinished == 0)
-        self._pool.shutdown()
+            is_done = self._changed.wait_for(
+                lambda: self._unfinished == 0, self._settings.timeout_s
+            )
+        self._tasks.put(None)
         self._found.put(None)
-        self._classifier.join()
+        if is_done:
+            for thread in self._threads:
+                thread.join()
+        else:
+            logger.error("%d pictures were not finished before the end", self._unfinished)
+
+    def _work(self) -> None:
+        """Do what readers have to do, until told to stop by None."""
+        while (task := self._tasks.get()) is not None:
+            task()
+        self._tasks.put(None)  # for the next of them
 
     def _search(self, job: _Job) -> None:
         """Decode a picture and find its faces, in one of the readers' threads."""
         start = time.perf_counter()
         failure: Exception | None = None
         try:
-            if not job.future.cancelled():
-                self._frame(job)
+            if (upload := job.upload) is not None:
+                self._frame(job, upload)
         except Exception as error:
             failure = error
         job.busy_s = time.perf_counter() - start
@@ -151,9 +176,9 @@ class Batcher:
         else:
             self._read([job])
 
-    def _frame(self, job: _Job) -> None:
+    def _frame(self, job: _Job, upload: Upload) -> None:
         job.framed = self._analyzer.frame(
-            self._decode(job.upload),
+            self._decode(upload),
             whole_image=job.options.whole_image,
             max_faces=self._settings.max_faces,
         )
@@ -207,15 +232,18 @@ class Batcher:
             self._metrics.note_batch(faces)
         for job, result in zip(wanted, results, strict=True):
             if job.options.annotate:
-                self._pool.submit(self._draw, job, result)
+                self._tasks.put(functools.partial(self._draw, job, result))
             else:
                 self._finish(job, _reading(job, result, None))
 
     def _draw(self, job: _Job, result: FrameResult) -> None:
         """Draw a picture's result, in one of the readers' threads, and answer."""
+        if (upload := job.upload) is None:
+            self._finish(job, None)
+            return
         try:
             # Decoded once more: kept till now, the pixels of all that wait could fill the memory.
-            picture = self._decode(job.upload)
+            picture = self._decode(upload)
             jpeg = annotated_jpeg(picture.image_rgb, result, colour="rgb")
         except Exception as error:
             self._finish(job, error)

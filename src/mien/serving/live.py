@@ -1,10 +1,9 @@
 """``WebSocket /v1/live``: a camera's frames in, expressions out, always of the newest frame."""
 
 import asyncio
-import contextlib
 from typing import Any
 
-from fastapi import APIRouter, WebSocket
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from mien.serving.access import check_key, check_origin
 from mien.serving.batcher import ReadOptions, Upload
@@ -102,12 +101,13 @@ async def _answer(socket: WebSocket, service: Service, frames: _Frames) -> None:
             answer.update(await _read(service, frame, f"frame {number}"))
         except Problem as problem:
             answer["problem"] = problem.to_dict()
-        # The other side may have gone; the receiving task sees it too.
-        with contextlib.suppress(RuntimeError):
+        try:
             await socket.send_json(answer)
-        if service.admission.closing:
-            await socket.close(_RESTARTS)
-            return
+            if service.admission.closing:
+                await socket.close(_RESTARTS)
+                return
+        except (RuntimeError, WebSocketDisconnect):
+            return  # the other side has gone
 
 
 async def _read(service: Service, frame: bytes | None, name: str) -> dict[str, Any]:

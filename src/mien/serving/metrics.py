@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.process_collector import ProcessCollector
 
 #: Where the figures of several processes are gathered; prometheus-client's own name for it.
@@ -80,6 +81,16 @@ class ServiceMetrics:
         # At every answer, since the other workers' figures are the last that they set.
         for gauge, waiting in zip(self._gauges, self._waiting, strict=True):
             gauge.set(waiting())
+
+
+def forget_dead_workers() -> None:
+    """Drop what workers that are gone had waiting; what they counted stays counted."""
+    for file in Path(os.environ[SHARED_FOLDER]).glob("gauge_live*_*.db"):
+        worker = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            mark_process_dead(worker)  # type: ignore[no-untyped-call]
 
 
 def _gauge(name: str, text: str, registry: CollectorRegistry) -> Gauge:

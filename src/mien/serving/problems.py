@@ -4,7 +4,6 @@ Source: RFC 9457, Problem Details for HTTP APIs, https://www.rfc-editor.org/rfc/
 """
 
 import http
-import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,8 +11,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
-
-logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 #: Types of problems are names, not addresses: there is nothing to fetch.
@@ -65,11 +62,10 @@ class Problem(Exception):  # noqa: N818 - the RFC calls it so
 
 
 def add_problem_handlers(app: FastAPI) -> None:
-    """Make an app tell everything that goes wrong as a problem."""
+    """Make an app tell what it refuses as a problem; failures are told by the watch around it."""
     app.add_exception_handler(Problem, _tell_problem)
     app.add_exception_handler(RequestValidationError, _tell_invalid)
     app.add_exception_handler(HTTPException, _tell_http)
-    app.add_exception_handler(Exception, _tell_failure)
 
 
 async def _tell_problem(_: Request, error: Exception) -> Response:
@@ -108,10 +104,9 @@ async def _tell_http(_: Request, error: Exception) -> Response:
     return Problem(error.status_code, kind, detail, headers=error.headers).to_response()
 
 
-async def _tell_failure(_: Request, error: Exception) -> Response:
-    # What failed is logged where it is caught; it may name files, and is no client's business.
-    logger.debug("failed: %s", type(error).__name__)
-    return Problem(500, "failed", "the service failed at this; it is logged").to_response()
+def failed() -> Problem:
+    """Return the problem of a failure of the service; what failed is no client's business."""
+    return Problem(500, "failed", "the service failed at this; it is logged")
 
 
 def _title(status: int) -> str:

@@ -21,11 +21,13 @@ from uvicorn.supervisors import Multiprocess
 from mien.analysis.analyzer import Analyzer
 from mien.errors import ServiceError
 from mien.serving.app import create_app
-from mien.serving.metrics import SHARED_FOLDER
+from mien.serving.metrics import SHARED_FOLDER, forget_dead_workers
 from mien.serving.settings import ServiceSettings
 
 #: Seconds beyond a request's own limit until one that still runs is given up at the end.
 _GRACE_S: Final = 5
+#: Largest request line and headers together.
+_MAX_HEADER_BYTES: Final = 65_536
 #: Seconds that a worker may take to load and to answer its supervisor, which else replaces it; on a
 #: busy machine the default of 5 let none come up.
 _WORKER_S: Final = 60
@@ -50,6 +52,8 @@ def bind(host: str, port: int) -> socket.socket:
                 f"port {port} of {host} is in use: name another with --port, 0 for any free one"
             ) from error
         raise ServiceError(f"{host}, port {port}: {error.strerror or error}") from error
+    except (UnicodeError, TypeError) as error:  # as the name is or is not ASCII
+        raise ServiceError(f"{host}: no name of a machine; 127.0.0.1 is this one") from error
 
 
 def address_of(listener: socket.socket) -> str:
@@ -98,6 +102,9 @@ def _config(app: Any, settings: ServiceSettings, *, workers: int = 1) -> uvicorn
     return uvicorn.Config(
         app,
         factory=True,
+        # The other implementation keeps headers without end, of anyone, in memory.
+        http="h11",
+        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
         workers=workers,
         access_log=False,
         log_config=None,
@@ -121,15 +128,20 @@ def _app_of_process(settings: ServiceSettings, analyzer: Analyzer | None = None)
     app = create_app(settings, analyzer=analyzer)
     for number in (signal.SIGTERM, signal.SIGINT):
         _close_door_on(number, app)
-    _leave_with_supervisor()
+    _join_supervisor()
     return app
 
 
-def _leave_with_supervisor() -> None:
-    """Let a worker end when its supervisor was killed: it would else keep the port."""
+def _join_supervisor() -> None:
+    """Let a worker take the place of a dead one, and end when its supervisor was killed.
+
+    It would else keep the port.
+    """
     supervisor = multiprocessing.parent_process()
     if supervisor is None:
         return
+    # It may stand in for one that was killed, whose waiting pictures nobody reads.
+    forget_dead_workers()
 
     def watch() -> None:
         supervisor.join()

@@ -9,7 +9,7 @@ from mien.errors import MediaError
 from mien.serving.admission import Admission
 from mien.serving.batcher import Batcher, Reading, ReadOptions, Upload
 from mien.serving.metrics import ServiceMetrics
-from mien.serving.problems import Problem
+from mien.serving.problems import Problem, failed
 from mien.serving.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Service:
             self.metrics.note_picture(read=False)
             return Problem(422, "picture-unreadable", str(outcome))
         logger.error("reading a picture failed", exc_info=outcome)
-        raise Problem(500, "failed", "the service failed at this; it is logged")
+        raise failed()
 
 
 def _starting() -> Problem:

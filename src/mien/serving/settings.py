@@ -67,6 +67,15 @@ class ServiceSettings:
             value = getattr(self, limit.name)
             if limit.name.startswith("max_") and value < 1:
                 raise ValueError(f"{limit.name} must be at least 1, got {value}")
+        for most, waiting in (
+            ("max_pictures", "max_waiting_pictures"),
+            ("max_request_bytes", "max_waiting_bytes"),
+        ):
+            if getattr(self, most) > getattr(self, waiting):
+                raise ValueError(
+                    f"{waiting} must be at least {most}, or the largest request is always put off: "
+                    f"{getattr(self, waiting):,} is below {getattr(self, most):,}"
+                )
         key = self.api_key
         if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
             raise ValueError("api_key must be ASCII letters, digits and signs, without blanks")

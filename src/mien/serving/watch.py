@@ -12,6 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.serving.metrics import ServiceMetrics
+from mien.serving.problems import failed
 
 logger = logging.getLogger("mien.serving.access")
 
@@ -44,10 +45,11 @@ class Watch:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 500
+        start, status, started = time.perf_counter(), 500, False
 
         async def send_noted(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
+            started = True
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
@@ -59,6 +61,11 @@ class Watch:
 
         try:
             await self._app(scope, receive, send_noted)
+        except Exception:
+            if started or scope["type"] != "http":
+                raise
+            logger.exception("a request failed")
+            await failed().to_response()(scope, receive, send_noted)
         finally:
             self._note(scope, status, time.perf_counter() - start)
 
