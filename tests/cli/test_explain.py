@@ -13,7 +13,7 @@ from mien.errors import MediaError
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     path = tmp_path / "face.png"
-    Image.fromarray(skimage.data.astronaut()[:300, 100:400]).save(path)
+    Image.fromarray(skimage.data.astronaut()[:200, 120:360]).save(path)
     return path
 
 

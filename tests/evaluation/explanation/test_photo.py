@@ -20,7 +20,7 @@ from mien.metadata import ModelMetadata
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photo") / "face.png"
-    Image.fromarray(skimage.data.astronaut()[:300, 100:400]).save(path)
+    Image.fromarray(skimage.data.astronaut()[:200, 120:360]).save(path)
     return path
 
 
