@@ -4,10 +4,11 @@ Weights become signed 8-bit numbers, a scale for each output channel; activation
 whose ranges are measured on faces of Training. The graph keeps its float operators between
 ``QuantizeLinear`` and ``DequantizeLinear`` nodes (QDQ), which ONNX Runtime fuses to integer ones.
 
-Of ``mien-s`` (11.5 MB, 78 M multiply-adds) on one core of a Xeon with AVX-512 VNNI, the int8 form
-is 2.6 times as fast for a face alone and 3.3 times in batches of 64; with signed activations it
-would be 0.6 times as fast, since ONNX Runtime has no such kernel there. ``docs/quantization.md``
-has the figures of every choice made here.
+Of ``mien-s`` (11.5 MB in float32, 78 M multiply-adds) on one core of a Xeon with AVX-512 VNNI, the
+int8 form is 2.6 times as fast for a face alone and 3.3 times in batches of 64; with signed
+activations it would be 0.6 times as fast, since ONNX Runtime has no such kernel there.
+``docs/quantization.md`` has the figures of every choice made here, and :mod:`mien.dequantization`
+reads the weights back.
 
 Source: Jacob et al. 2018, https://arxiv.org/abs/1712.05877;
 https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
