@@ -73,16 +73,16 @@ def test_a_float_model_is_its_own_float_form(exported: Path, faces: ExpressionDa
     assert float_form(model) is model
 
 
-def test_constants_and_shapes_are_no_weights(
-    tmp_path: Path, write_model: Callable[..., Path]
-) -> None:
+def test_steps_and_shapes_are_no_weights(tmp_path: Path, write_model: Callable[..., Path]) -> None:
     model = onnx.load(write_model(tmp_path / "tiny.onnx"))
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, -1]), "shape"))
+    for name, values in (("shape", np.array([1, -1])), ("step", np.array(0.1, np.float32))):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    model.graph.node.append(helper.make_node("QuantizeLinear", ["bias", "step"], ["rounded"]))
 
-    assert {name: w.shape for name, w in float_weights(model).items()} == {
-        "weights": (2304, 7),
-        "bias": (7,),
-    }
+    found = float_weights(model)
+
+    assert {name: w.shape for name, w in found.items()} == {"weights": (2304, 7), "bias": (7,)}
+    assert not found["bias"].any()
 
 
 def test_whole_number_arithmetic_is_not_read_back(

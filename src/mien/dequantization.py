@@ -40,14 +40,12 @@ def float_weights(model: "onnx.ModelProto") -> dict[str, npt.NDArray[np.float32]
     _refuse_integer_operators(model)
     stored = _stored(model)
     conversions = [n for n in model.graph.node if n.op_type in (_QUANTIZE, _DEQUANTIZE)]
-    weights = {
-        node.input[0].removesuffix(_SUFFIX): _dequantize(node, stored)
-        for node in conversions
-        if node.input[0] in stored
-    }
-    taken = {name for node in conversions for name in node.input}
+    quantized = [n for n in conversions if n.op_type == _DEQUANTIZE and n.input[0] in stored]
+    weights = {n.input[0].removesuffix(_SUFFIX): _dequantize(n, stored) for n in quantized}
+    steps = {name for node in conversions for name in node.input[1:]}
+    others = stored.keys() - steps - {node.input[0] for node in quantized}
     for name, values in stored.items():
-        if name not in taken and np.issubdtype(values.dtype, np.floating):
+        if name in others and np.issubdtype(values.dtype, np.floating):
             weights[name] = values.astype(np.float32)
     return weights
 
