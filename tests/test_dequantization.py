@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 import pytest
@@ -13,10 +14,10 @@ from mien.errors import ModelError
 from mien.preprocess import standardise
 
 
-def answers(model: onnx.ModelProto, faces: ExpressionDataset) -> np.ndarray:
+def answers(model: onnx.ModelProto, faces: ExpressionDataset) -> npt.NDArray[np.float32]:
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"faces": standardise(faces.images, mean=0.5, std=0.25)})
-    return np.asarray(logits)
+    return np.asarray(logits, np.float32)
 
 
 def test_weights_come_back_within_half_a_step(exported: Path, quantized: Path) -> None:
