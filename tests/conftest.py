@@ -126,6 +126,22 @@ def trained(
 
 
 @pytest.fixture(scope="session")
+def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run as an ONNX file."""
+    from mien.export import export
+
+    return export(trained, tmp_path_factory.mktemp("exported") / "tiny.onnx").path
+
+
+@pytest.fixture(scope="session")
+def quantized(exported: Path, faces: ExpressionDataset) -> Path:
+    """The same in int8, whatever it loses."""
+    from mien.quantization import quantize
+
+    return quantize(exported, faces, most_lost=100).path
+
+
+@pytest.fixture(scope="session")
 def stand_in_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of timm's ``resnet10t`` in a file as published, with its classifier."""
     import timm

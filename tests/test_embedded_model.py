@@ -4,12 +4,14 @@ import os
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import mien
-from mien.analysis.classifier import ExpressionClassifier
+from mien.analysis.classifier import DEFAULT_MODEL, ExpressionClassifier
 from mien.data.seen_faces import SeenFaces
 from mien.data.synthetic import synthetic_faces
+from mien.dequantization import is_quantized
 from mien.evaluation import evaluate
 from mien.preprocess import FACE_SIZE, FER2013_CROP
 from mien.training.recipe_file import load_recipe, recipe_from_dict
@@ -21,7 +23,18 @@ def model() -> ExpressionClassifier:
 
 
 def test_it_is_small_enough_to_ship(model: ExpressionClassifier) -> None:
-    assert Path(model.path).stat().st_size <= 12e6
+    assert Path(model.path).stat().st_size <= 6e6
+
+
+def test_it_is_the_int8_form_under_its_own_name(model: ExpressionClassifier) -> None:
+    made = model.metadata.data["quantization"]
+
+    assert is_quantized(onnx.load(DEFAULT_MODEL))
+    assert model.metadata.name == DEFAULT_MODEL.stem
+    assert (made["split"], made["parity"]["split"]) == ("Training", "PublicTest")
+    assert made["fingerprint"] == model.metadata.data["fingerprint"]
+    assert model.metadata.metrics["PublicTest"]["accuracy"] == made["parity"]["after"]["accuracy"]
+    assert made["parity"]["difference"]["p_value"] > 0.05, "what it lost is noise"
 
 
 def test_its_facts_are_those_of_the_packaged_recipe(model: ExpressionClassifier) -> None:

@@ -67,6 +67,11 @@ def test_every_kind_of_network_is_exported(
     assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
 
 
+def test_an_onnx_file_is_not_exported_again(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"tiny\.onnx: is an ONNX file already; name the run"):
+        export(tmp_path / "tiny.onnx")
+
+
 def test_where_weights_lay_stays_at_home(trained: Path, tmp_path: Path) -> None:
     content = torch.load(trained / "best.ckpt", weights_only=True)
     card = json.loads(content["mien"])

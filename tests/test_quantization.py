@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from mien.analysis.classifier import DEFAULT_MODEL, ExpressionClassifier
+from mien.analysis.classifier import ExpressionClassifier
 from mien.data.dataset import ExpressionDataset
 from mien.data.seen_faces import SeenFaces
 from mien.errors import DataError, ModelError, ProtocolError
@@ -82,13 +82,16 @@ def test_its_metadata_tell_how_it_was_made(
     found = ExpressionClassifier(done.path).metadata
     assert found == done.metadata
     made = found.data["quantization"]
-    assert replace(found, name=facts.name, data=facts.data) == facts
-    assert (found.name, found.data["train"]) == ("tiny-int8", "Training")
+    assert replace(found, data=facts.data, metrics=facts.metrics) == facts
+    assert found.data["train"] == "Training"
     assert made["float32_sha256"] == file_sha256(fitted)
     assert (made["split"], made["seed"], made["breaches"]) == ("Training", 5, [])
     assert made["faces"] == pytest.approx(100, abs=7)
     assert made["parity"]["split"] == "PublicTest"
     assert made["parity"]["agreement"] == done.parity.agreement
+    figures = found.metrics["PublicTest"]
+    assert figures["accuracy"] == done.parity.after.accuracy, "its own, not float32's"
+    assert figures["count"] == done.parity.count == sum(map(sum, figures["confusion"]))
 
 
 def test_ranges_are_those_of_training_faces_only(
@@ -108,23 +111,17 @@ def test_ranges_are_those_of_training_faces_only(
     assert graph("Training", "c.onnx") != as_they_are
 
 
-def test_the_embedded_network_shrinks_to_a_quarter(
-    faces: ExpressionDataset, tmp_path: Path
-) -> None:
-    done = quantize(DEFAULT_MODEL, faces, tmp_path / "int8.onnx", faces=32)
-
-    assert done.size_bytes < 0.3 * done.float_bytes
-    assert done.parity.agreement > 0.8
-    graph = onnx.load(done.path).graph
-    weights = {t.name: t for t in graph.initializer}
-    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+def test_convolutions_have_a_scale_for_each_channel(exported: Path, quantized: Path) -> None:
+    graph = onnx.load(quantized).graph
+    stored = {t.name: t for t in graph.initializer}
     makers = {node.output[0]: node for node in graph.node}
-    for node in convolutions:
-        stored, scale, _ = (weights[name] for name in makers[node.input[1]].input)
-        assert stored.data_type == onnx.TensorProto.INT8
-        assert list(scale.dims) == [stored.dims[0]], "a scale for each channel"
-        assert np.abs(onnx.numpy_helper.to_array(stored).astype(int)).max() <= 64
-    assert count_operations(done.path)[1] == count_operations(DEFAULT_MODEL)[1]
+    for node in (node for node in graph.node if node.op_type == "Conv"):
+        weights, scale, _ = (stored[name] for name in makers[node.input[1]].input)
+        assert weights.data_type == onnx.TensorProto.INT8
+        assert list(scale.dims) == [weights.dims[0]]
+        assert np.abs(onnx.numpy_helper.to_array(weights).astype(int)).max() <= 64
+    assert quantized.name == "tiny-int8.onnx"
+    assert count_operations(quantized)[1] == count_operations(exported)[1]
 
 
 def test_what_loses_too_much_is_not_written(

@@ -61,6 +61,10 @@ def export(run: str | Path, path: str | Path | None = None) -> Export:
     Raises:
         CheckpointError: The run cannot be used, or ONNX Runtime's answers differ from torch's.
     """
+    if model_file(run).suffix == ".onnx":
+        raise CheckpointError(
+            f"{run}: is an ONNX file already; name the run or checkpoint that it came from"
+        )
     if model_file(run).suffix == ".skops":
         raise CheckpointError(
             f"{run}: a scikit-learn model cannot be exported to ONNX by mien; it is measured with "

@@ -4,10 +4,11 @@ Weights become signed 8-bit numbers, a scale for each output channel; activation
 whose ranges are measured on faces of Training. The graph keeps its float operators between
 ``QuantizeLinear`` and ``DequantizeLinear`` nodes (QDQ), which ONNX Runtime fuses to integer ones.
 
-Of ``mien-s`` (11.5 MB, 78 M multiply-adds) on one core of a Xeon with AVX-512 VNNI, the int8 form
-is 2.6 times as fast for a face alone and 3.3 times in batches of 64; with signed activations it
-would be 0.6 times as fast, since ONNX Runtime has no such kernel there. ``docs/quantization.md``
-has the figures of every choice made here.
+Of ``mien-s`` (11.5 MB in float32, 78 M multiply-adds) on one core of a Xeon with AVX-512 VNNI, the
+int8 form is 2.6 times as fast for a face alone and 3.3 times in batches of 64; with signed
+activations it would be 0.6 times as fast, since ONNX Runtime has no such kernel there.
+``docs/quantization.md`` has the figures of every choice made here, and :mod:`mien.dequantization`
+reads the weights back.
 
 Source: Jacob et al. 2018, https://arxiv.org/abs/1712.05877;
 https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
@@ -17,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,9 @@ from mien.cache import atomic_write
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.data.protocol import refuse_breaches
 from mien.data.selection import stratified_share
+from mien.dequantization import is_quantized
 from mien.errors import DataError, ModelError
+from mien.evaluation.metrics import classification_metrics
 from mien.evaluation.parity import Parity, measure_parity
 from mien.evaluation.predictor import Predictor, faces_as_trained, open_predictor
 from mien.evaluation.protocol import evaluation_breaches, find_seen, learned_by
@@ -57,9 +60,6 @@ _FORM: Final[Mapping[str, str]] = MappingProxyType(
         "format": "QDQ",
     }
 )
-
-#: Operators that only a quantized graph has.
-_QUANTIZED: Final = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger", "QGemm")
 
 #: Faces that go through the network at once while ranges are measured.
 _BATCH: Final = 64
@@ -96,10 +96,9 @@ def quantize(
 ) -> Quantization:
     """Write an int8 copy of an exported model, and compare the two on PublicTest.
 
-    The file has the same input and output, and the same metadata but for its name, which ends in
-    ``-int8``; ``data["quantization"]`` there tells how it was made and what it lost, while
-    ``metrics`` stay those of the float32 model. It is written only where it loses no more accuracy
-    than allowed, or no more than chance explains.
+    The file has the same input and output and the same metadata, name included, but for two:
+    ``data["quantization"]`` tells how it was made and what it lost, and ``metrics`` are its own. It
+    is written only where it loses no more accuracy than allowed, or no more than chance explains.
 
     Args:
         model: An ONNX file of ``mien export``.
@@ -128,7 +127,8 @@ def quantize(
     path = model.with_name(f"{model.stem}-int8.onnx") if path is None else Path(path)
     with atomic_write(path) as temporary:
         _write_int8(network, chosen.images, before, temporary)
-        parity = _compare(predictor, temporary, split.held_out)
+        logits = open_predictor(temporary).logits(split.held_out.images)
+        parity = _compare(predictor, logits, split.held_out)
         _refuse_loss(parity, most_lost, model)
         facts = {
             **_FORM,
@@ -140,8 +140,11 @@ def quantize(
             "breaches": list(split.breaches),
             "parity": {"split": _COMPARED_ON, **parity.to_dict()},
         }
+        figures = {"data": dataset.fingerprint, **_figures(logits, split.held_out)}
         metadata = replace(
-            before, name=f"{before.name}-int8", data={**before.data, "quantization": facts}
+            before,
+            data={**before.data, "quantization": facts},
+            metrics={_COMPARED_ON: figures},
         )
         _write_metadata(metadata, temporary)
     return Quantization(
@@ -174,7 +177,7 @@ def _load_float(model: Path) -> "onnx.ModelProto":
     import onnx  # noqa: PLC0415 - slow to import
 
     network = onnx.load(model)
-    if any(node.op_type in _QUANTIZED for node in network.graph.node):
+    if is_quantized(network):
         raise ModelError(f"{model}: is quantized already; name the float32 file it was made of")
     return network
 
@@ -264,13 +267,22 @@ def _write_metadata(metadata: ModelMetadata, path: Path) -> None:
     onnx.save(network, path)
 
 
-def _compare(predictor: Predictor, path: Path, held_out: ExpressionDataset) -> Parity:
+def _compare(
+    predictor: Predictor, logits: npt.NDArray[np.float32], held_out: ExpressionDataset
+) -> Parity:
     return measure_parity(
-        predictor.logits(held_out.images),
-        open_predictor(path).logits(held_out.images),
-        held_out.labels,
-        held_out.classes,
+        predictor.logits(held_out.images), logits, held_out.labels, held_out.classes
     )
+
+
+def _figures(logits: npt.NDArray[np.float32], held_out: ExpressionDataset) -> dict[str, Any]:
+    """Return what the int8 form gets right, by the names that an evaluation has for it."""
+    return {
+        "count": len(held_out),
+        "view": "single",
+        "version": mien.__version__,
+        **classification_metrics(logits, held_out.labels, held_out.classes).to_dict(),
+    }
 
 
 def _refuse_loss(parity: Parity, most_lost: float, model: Path) -> None:

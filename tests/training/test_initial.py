@@ -4,12 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
+from mien.analysis.classifier import DEFAULT_MODEL, ExpressionClassifier
 from mien.data.dataset import ExpressionDataset
 from mien.data.selection import regroup_classes
+from mien.dequantization import float_weights
 from mien.errors import CheckpointError, ModelError, RecipeError
+from mien.evaluation import open_predictor
 from mien.export import export
 from mien.models.backbone import BackboneConfig
 from mien.preprocess import standardise
@@ -25,11 +29,6 @@ from mien.training.initial import (
     load_initial,
     load_start,
 )
-
-
-@pytest.fixture(scope="module")
-def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(trained, tmp_path_factory.mktemp("exported") / "tiny.onnx").path
 
 
 def begin(initial: Initial) -> Start:
@@ -69,11 +68,38 @@ def test_a_trained_model_starts_as_it_ended(
     )
 
 
+def test_a_quantized_model_starts_from_its_weights_in_float32(
+    exported: Path,
+    quantized: Path,
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
+) -> None:
+    initial, before = (load_initial(str(file)) for file in (quantized, exported))
+
+    network = build_network(make_recipe(), faces, begin(initial))
+
+    expected = float_weights(onnx.load(quantized))
+    for name, weights in initial.weights.items():
+        np.testing.assert_array_equal(network.state_dict()[name], expected[name])
+        assert 0 < (weights - before.weights[name]).abs().max() < 0.01 * weights.abs().max(), name
+    assert initial.weights.keys() == before.weights.keys()
+    assert initial.folded.keys() == before.folded.keys()
+    scale = {"mean": initial.mean, "std": initial.std}
+    started = logits(network, faces, **scale)
+    float32 = logits(build_network(make_recipe(), faces, begin(before)), faces, **scale)
+    assert (started - float32).abs().mean() < 0.05 * float32.std()
+
+
+@pytest.mark.parametrize("form", ["exported", "quantized"])
 def test_an_exported_model_can_be_trained_on_at_once(
-    exported: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
+    form: str,
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
+    request: pytest.FixtureRequest,
 ) -> None:
     """Its normalisations must find in a batch what they are set to."""
-    network = build_network(make_recipe(), faces, begin(initial := load_initial(str(exported))))
+    initial = load_initial(str(request.getfixturevalue(form)))
+    network = build_network(make_recipe(), faces, begin(initial))
     inputs = torch.from_numpy(standardise(faces.images, mean=initial.mean, std=initial.std))
 
     with torch.no_grad():
@@ -101,7 +127,12 @@ def test_the_embedded_model_can_be_started_from(faces: ExpressionDataset) -> Non
     network = build_network(initial.recipe, faces, begin(initial))
 
     assert initial.recipe.name == EMBEDDED
-    assert logits(network, faces.take(range(8)), mean=initial.mean, std=initial.std).shape == (8, 7)
+    some = faces.take(range(20))
+    started = logits(network, some, mean=initial.mean, std=initial.std)
+    answers = torch.from_numpy(open_predictor(DEFAULT_MODEL).logits(some.images))
+    # The file rounds what layers hand to each other, and divides by its temperature.
+    answers *= ExpressionClassifier().metadata.temperature
+    assert (started - answers).abs().mean() < 0.1 * answers.std()
 
 
 def test_a_frozen_run_trains_the_last_layers_alone(

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mien.analysis.classifier import DEFAULT_MODEL
 from mien.data.dataset import ExpressionDataset
 from mien.data.seen_faces import SeenFaces, read_seen
+from mien.dequantization import float_weights
 from mien.errors import CheckpointError, MienError, ModelError, RecipeError
 from mien.metadata import ModelMetadata
 from mien.models import build_model
@@ -315,7 +315,6 @@ def _unfold(
 
 def _from_onnx(path: Path) -> Initial:
     import onnx  # noqa: PLC0415 - checkpoints do without it
-    from onnx import numpy_helper  # noqa: PLC0415
 
     if not path.is_file():
         raise ModelError(f"initial: no model at {path}")
@@ -330,12 +329,10 @@ def _from_onnx(path: Path) -> Initial:
         network = build_model(
             recipe.model_name, num_classes=len(facts.classes), config=recipe.network
         )
+        stored = float_weights(model)
     except MienError as error:
         raise ModelError(f"{path}: {error}") from error
-    weights = {
-        tensor.name: torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
-        for tensor in model.graph.initializer
-    }
+    weights = {name: torch.from_numpy(values) for name, values in stored.items()}
     known = set(network.state_dict())
     return Initial(
         recipe=recipe,
@@ -345,9 +342,9 @@ def _from_onnx(path: Path) -> Initial:
         data=facts.data,
         seen=seen,
         breaches=tuple(facts.data.get("breaches", ())),
-        weights={name: tensor.float() for name, tensor in weights.items() if name in known},
+        weights={name: tensor for name, tensor in weights.items() if name in known},
         folded={
-            name.removesuffix(_FOLDED): tensor.float()
+            name.removesuffix(_FOLDED): tensor
             for name, tensor in weights.items()
             if name.endswith(_FOLDED)
         },

@@ -128,6 +128,19 @@ def test_an_onnx_file_gets_it_into_its_metadata_and_keeps_its_graph(
     np.testing.assert_allclose(new.classify(faces.images), expected, atol=1e-6)
 
 
+def test_a_quantized_file_stays_quantized(
+    quantized: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    calibration = calibrate(quantized, faces)
+
+    path = write_calibration(calibration, quantized, tmp_path / "copy.onnx")
+
+    assert onnx.load(quantized).graph.SerializeToString() in path.read_bytes()
+    before, after = (ExpressionClassifier(file).metadata for file in (quantized, path))
+    assert after.temperature == calibration.temperature != before.temperature
+    assert after.data["quantization"] == before.data["quantization"]
+
+
 def test_an_onnx_file_may_be_changed_in_place(
     tmp_path: Path, write_model: WriteModel, faces: ExpressionDataset
 ) -> None:

@@ -7,17 +7,12 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
+from mien.analysis.classifier import DEFAULT_MODEL
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, ModelError
 from mien.evaluation import open_predictor
 from mien.evaluation.explanation import grad_cam, open_differentiable
-from mien.export import export
 from mien.metadata import BEST
-
-
-@pytest.fixture(scope="module")
-def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(trained, tmp_path_factory.mktemp("export") / "tiny.onnx").path
 
 
 def test_a_run_its_checkpoint_and_its_export_are_explained_alike(
@@ -35,6 +30,26 @@ def test_a_run_its_checkpoint_and_its_export_are_explained_alike(
     np.testing.assert_allclose(grad_cam(onnx_file, images, labels), maps, atol=1e-2)
 
 
+def test_a_quantized_file_is_explained_by_its_weights(
+    trained: Path, quantized: Path, faces: ExpressionDataset
+) -> None:
+    images, labels = faces.images[:20], faces.labels[:20]
+    run, int8 = map(open_differentiable, (trained, quantized))
+
+    answers = open_predictor(quantized).logits(images)
+    spread = answers.std()
+    assert 0 < np.abs(int8.logits(images) - answers).mean() < 0.05 * spread
+    assert 0 < np.abs(int8.logits(images) - run.logits(images)).mean() < 0.05 * spread
+    maps, theirs = (grad_cam(model, images, labels) for model in (int8, run))
+    assert np.corrcoef(maps.ravel(), theirs.ravel())[0, 1] > 0.95
+
+
+def test_the_model_in_the_package_has_gradients() -> None:
+    network = open_differentiable(DEFAULT_MODEL).network
+
+    assert all(weights.requires_grad for weights in network.parameters())
+
+
 def test_building_a_network_anew_leaves_the_random_generator_alone(exported: Path) -> None:
     state = torch.get_rng_state()
 
@@ -43,8 +58,11 @@ def test_building_a_network_anew_leaves_the_random_generator_alone(exported: Pat
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_graph_that_answers_otherwise_is_refused(exported: Path, tmp_path: Path) -> None:
-    model = onnx.load(exported)
+@pytest.mark.parametrize("form", ["exported", "quantized"])
+def test_a_graph_that_answers_otherwise_is_refused(
+    form: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    model = onnx.load(request.getfixturevalue(form))
     graph = model.graph
     name = graph.output[0].name
     for node in graph.node:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mien.data.dataset import ExpressionDataset
 from mien.data.synthetic import synthetic_faces
+from mien.dequantization import float_form
 from mien.errors import CheckpointError, ModelError
 from mien.metadata import CLASSICAL_FILE, model_file
 from mien.preprocess import standardise
@@ -72,7 +73,9 @@ def open_differentiable(model: str | Path) -> DifferentiableModel:
     """Open the network of a run, of a checkpoint, or of an ONNX file of mien.
 
     An ONNX file holds no gradients, but its weights and the recipe of its network: the network is
-    built anew, and its answers are compared with ONNX Runtime's.
+    built anew, and its answers are compared with ONNX Runtime's. Of a quantized file it has the
+    same weights and leaves out the rounding of activations, which has no gradient; so it is
+    compared with the file's float form, and differs from the file itself by that rounding.
 
     Raises:
         CheckpointError: The run or checkpoint cannot be used, or is no network's.
@@ -121,11 +124,13 @@ def _check_parity(opened: DifferentiableModel, file: Path) -> None:
     Raises:
         ModelError: It does not.
     """
-    from mien.analysis.sessions import open_session  # noqa: PLC0415 - checkpoints do without it
+    import onnx  # noqa: PLC0415 - checkpoints do without it
+
+    from mien.analysis.sessions import open_session  # noqa: PLC0415
 
     images = synthetic_faces(16, seed=1).images
     faces = standardise(images, mean=opened.mean, std=opened.std)
-    session = open_session(file, threads=1)
+    session = open_session(float_form(onnx.load(file)).SerializeToString(), threads=1)
     (expected,) = session.run(None, {session.get_inputs()[0].name: faces})
     difference = float(np.abs(opened.logits(images) - expected).max())
     if not difference <= _TOLERANCE:  # NaN as well
