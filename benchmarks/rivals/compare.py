@@ -24,18 +24,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+
 from environments import Environment, make_environment
 from measurement import BATCH, Measurement
-from PIL import Image
-from random_networks import write_random_networks
-from roster import Package, choose_packages
-from rounds import Bench, Labels, measure_speed, measure_starts
-from table import Conditions, replace_section, to_markdown
-
 from mien.cache import atomic_write
 from mien.data import ExpressionDataset, load_fer2013
 from mien.errors import MienError
 from mien.machine import processor_name, usable_cores
+from random_networks import write_random_networks
+from roster import Package, choose_packages
+from rounds import Bench, Labels, measure_speed, measure_starts
+from table import Conditions, replace_section, to_markdown
 
 logger = logging.getLogger("rivals")
 

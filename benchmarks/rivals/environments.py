@@ -81,7 +81,7 @@ def make_environment(folder: Path, requirements: tuple[str, ...], *, python: str
         ready.write_text(asked)
     checkouts = tuple(each for each in requirements if Path(each).is_dir())
     if checkouts:
-        _install(environment, ("--no-deps", "--reinstall", "--no-cache", *checkouts))
+        _install(environment, ("--no-deps", "--reinstall", *checkouts))
     return environment
 
 

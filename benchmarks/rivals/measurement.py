@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from roster import Package
-
 from mien.errors import MienError
+from roster import Package
 
 Timing = Literal["import_s", "cold_s", "face_ms", "batch_ms", "photo_ms"]
 

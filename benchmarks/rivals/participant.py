@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from environments import last_words
-
 from mien.errors import MienError
 
 _WORKER: Final = Path(__file__).with_name("worker.py")

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
 from environments import Environment, last_words
 from measurement import BATCH, Measurement
 from participant import Participant, RivalError, worker_variables

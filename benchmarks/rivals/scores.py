@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from measurement import Score
 
+from measurement import Score
 from mien.expressions import EXPRESSIONS, parse_expression
 
 #: What a face that is read as none of the seven counts as.
