@@ -20,6 +20,10 @@ from mien.errors import MienError
 _READY: Final = "ready.txt"
 #: uv's own folder for what it has fetched may lie on another disk, where it copies.
 _INSTALL_SECONDS: Final = 3600
+#: Characters of an error that fit a table.
+_LONGEST: Final = 200
+#: What uv draws beside its messages.
+_RULES: Final = str.maketrans("", "", "│╰─▶├×")
 
 
 class InstallError(MienError):
@@ -107,11 +111,7 @@ def _run(command: list[str]) -> str:
     except subprocess.TimeoutExpired as error:
         raise InstallError(f"took over {_INSTALL_SECONDS} s to install") from error
     if done.returncode:
-        raise InstallError(last_words(done.stderr) or f"uv exited {done.returncode}")
+        # It wraps its lines; what failed comes first.
+        said = " ".join(done.stderr.translate(_RULES).split())
+        raise InstallError(said[:_LONGEST] or f"uv exited with {done.returncode}")
     return done.stdout
-
-
-def last_words(text: str, *, limit: int = 200) -> str:
-    """Return the last line that says something, cut to ``limit`` characters."""
-    lines = [line.strip(" \t│╰─▶├×") for line in text.splitlines()]
-    return next((line[:limit] for line in reversed(lines) if line), "")

@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
-from environments import last_words
 from mien.errors import MienError
 
 _WORKER: Final = Path(__file__).with_name("worker.py")
@@ -141,3 +140,9 @@ def worker_variables(folder: Path, threads: int) -> dict[str, str]:
         # The cache that a user has from the second use on, whoever's it is.
         "MIEN_CACHE": str(folder / "home" / "mien"),
     }
+
+
+def last_words(text: str, *, limit: int = 200) -> str:
+    """Return the last line that says something, cut to ``limit`` characters: a traceback's error."""
+    lines = (line.strip() for line in reversed(text.splitlines()))
+    return next((line[:limit] for line in lines if line), "")

@@ -13,9 +13,9 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from environments import Environment, last_words
+from environments import Environment
 from measurement import BATCH, Measurement
-from participant import Participant, RivalError, worker_variables
+from participant import Participant, RivalError, last_words, worker_variables
 from scores import score_readings
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def take_turns(entries: Sequence[_T], rounds: int) -> Iterator[tuple[int, _T]]:
     ['a', 'b', 'c', 'b', 'c', 'a']
     """
     for number in range(rounds):
-        first = number % len(entries)
+        first = number % max(len(entries), 1)
         for entry in (*entries[first:], *entries[:first]):
             yield number, entry
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from environments import InstallError, last_words, make_environment
+from environments import InstallError, make_environment
 
 pytest.importorskip("uv", reason="environments are made by uv")
 
@@ -59,9 +59,3 @@ def test_what_cannot_be_installed_says_why_and_is_not_kept(tmp_path: Path) -> No
 def test_a_python_that_is_not_here_is_told(tmp_path: Path) -> None:
     with pytest.raises(InstallError, match=r"3\.5"):
         make_environment(tmp_path / "environment", (), python="3.5")
-
-
-def test_last_words_are_the_last_line_that_says_something() -> None:
-    assert last_words("Traceback\n  File x\nValueError: bad\n\n  ╰─▶ \n") == "ValueError: bad"
-    assert last_words("x" * 500) == "x" * 200
-    assert last_words("\n \n") == ""

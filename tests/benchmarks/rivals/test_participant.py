@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mien.expressions import EXPRESSIONS
-from participant import Participant, RivalError, worker_variables
+from participant import Participant, RivalError, last_words, worker_variables
 
 
 def start(
@@ -116,3 +116,9 @@ def test_workers_see_their_threads_and_no_python_of_ours(
     assert "PYTHONPATH" not in variables
     assert variables["OMP_NUM_THREADS"] == variables["TF_NUM_INTRAOP_THREADS"] == "3"
     assert variables["HOME"] == str(tmp_path / "home")
+
+
+def test_last_words_are_the_last_line_that_says_something() -> None:
+    assert last_words("Traceback\n  File x\nValueError: bad\n\n \n") == "ValueError: bad"
+    assert last_words("x" * 500) == "x" * 200
+    assert last_words("\n \n") == ""
