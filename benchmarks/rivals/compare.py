@@ -66,7 +66,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1, help="of each package")
     parser.add_argument("--python", default=platform.python_version(), help="for uv venv")
-    parser.add_argument("--quick", action="store_true", help="2 rounds, 64 faces a split")
+    parser.add_argument("--quick", action="store_true", help="1 round, 64 faces a split")
     parser.add_argument("--output", type=Path, help="JSON file [default: DIR/rivals.json]")
     parser.add_argument("--results", type=Path, help="Markdown page to write the tables into")
     return parser.parse_args()
@@ -81,7 +81,7 @@ def compare(arguments: argparse.Namespace) -> None:
         replace_section(page, "")  # a page without a place is told before the work
     work = arguments.work.resolve()
     if arguments.quick:
-        arguments.rounds = 2
+        arguments.rounds = 1
     data = load_fer2013(arguments.data)
     bench = prepare_bench(arguments, work)
     labels = prepare_faces(bench, data, arguments.split, 64 if arguments.quick else None)

@@ -143,6 +143,6 @@ def worker_variables(folder: Path, threads: int) -> dict[str, str]:
 
 
 def last_words(text: str, *, limit: int = 200) -> str:
-    """Return the last line that says something, cut to ``limit`` characters: a traceback's error."""
+    """Return the last line that says something, cut short: a traceback's error."""
     lines = (line.strip() for line in reversed(text.splitlines()))
     return next((line[:limit] for line in lines if line), "")
