@@ -77,6 +77,8 @@ def _write_efficientnet(path: Path) -> None:
     import torch  # noqa: PLC0415
 
     network = timm.create_model("tf_efficientnet_b0", pretrained=False, num_classes=8)
+    # The exporter leaves out a bias of zeros, which EmotiEffLib looks for in the last layer.
+    torch.nn.init.uniform_(network.classifier.bias)
     _export(network, torch.zeros(2, 3, 224, 224), path)
 
 

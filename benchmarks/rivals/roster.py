@@ -52,15 +52,18 @@ PACKAGES: Final = (
         import_statement="from fer.fer import FER",
         adapter="fer",
         engines=("tensorflow", "opencv-contrib-python"),
-        remark="runs with setuptools < 81 and OpenCV 4 alone, which it does not ask for",
+        remark="runs with setuptools < 81 and OpenCV 4 alone, which it does not ask for; it "
+        "brings torch and CUDA",
     ),
     Package(
         name="deepface",
-        requirements=("deepface", "opencv-contrib-python-headless<5"),
+        # 0.0.103 imports werkzeug, which only its extra "api" brings.
+        requirements=("deepface", "werkzeug", "opencv-contrib-python-headless<5"),
         import_statement="from deepface import DeepFace",
         adapter="deepface",
         engines=("onnxruntime", "opencv-contrib-python-headless"),
-        remark="with OpenCV 4: OpenCV 5's wheels lack the Haar cascades, which it would fetch",
+        remark="imports with werkzeug alone, which it does not ask for; OpenCV 4 for its Haar "
+        "cascades, which it would fetch with OpenCV 5",
     ),
     Package(
         name="emotiefflib",

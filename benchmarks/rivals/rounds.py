@@ -169,7 +169,7 @@ def _time_round(
     measurement: Measurement, participant: Participant, bench: Bench, *, counts: bool
 ) -> None:
     def ask(do: str, **details: Any) -> float:
-        return statistics.median(participant.ask(do, **details))
+        return float(statistics.median(participant.ask(do, **details)))
 
     crops = str(bench.crops)
     face_ms = ask("time_faces", faces=crops, batch=1, repeats=_FACE_CALLS)

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,7 @@ class Reader(Protocol):
         ...
 
 
+@runtime_checkable
 class DefaultReader(Reader, Protocol):
     """A package whose usual call does more to a ready crop than reading it."""
 
@@ -71,7 +72,7 @@ class Session:
     def __init__(self, adapter: str, folder: Path) -> None:
         self._adapter = adapter
         self._folder = folder
-        self._reader: Any = None
+        self._opened: Reader | None = None
         self._requests: dict[str, Callable[..., Any]] = {
             "open": self.open,
             "read": self.read,
@@ -85,17 +86,27 @@ class Session:
         details = dict(request)
         return self._requests[details.pop("do")](**details)
 
+    @property
+    def _reader(self) -> Reader:
+        if self._opened is None:
+            raise ValueError("asked to read before it was opened")
+        return self._opened
+
     def open(self, *, photo: str, threads: int) -> dict[str, Any]:
         """Open the package and read one picture: what a cold process does."""
         adapter = importlib.import_module(f"adapters.{self._adapter}")
-        self._reader = adapter.open_reader(threads, self._folder)
-        faces = self._reader.read_photo(photo)
-        ways = ["ready", "default"] if hasattr(self._reader, "read_by_default") else ["ready"]
-        return {"weights": self._reader.weights, "faces": faces, "ways": ways}
+        reader: Reader = adapter.open_reader(threads, self._folder)
+        faces = reader.read_photo(photo)
+        ways = ["ready", "default"] if isinstance(reader, DefaultReader) else ["ready"]
+        self._opened = reader
+        return {"weights": reader.weights, "faces": faces, "ways": ways}
 
     def read(self, *, faces: str, way: str) -> list[str]:
         """Return what the crops in a ``.npy`` file are read as."""
-        read = self._reader.read_faces if way == "ready" else self._reader.read_by_default
+        reader = self._reader
+        read = reader.read_faces
+        if way == "default" and isinstance(reader, DefaultReader):
+            read = reader.read_by_default
         crops = np.load(faces)
         return [name for start in range(0, len(crops), 64) for name in read(crops[start:][:64])]
 

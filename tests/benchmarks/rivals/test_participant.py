@@ -78,6 +78,14 @@ def test_an_adapter_that_cannot_be_imported_is_an_answer(folder: Path, photo: Pa
         participant.ask("open", photo=str(photo), threads=1)
 
 
+def test_nothing_is_read_before_it_is_opened(folder: Path, photo: Path) -> None:
+    with (
+        start(folder) as participant,
+        pytest.raises(RivalError, match="before it was opened"),
+    ):
+        participant.ask("time_photo", photo=str(photo), repeats=1)
+
+
 def script(path: Path, text: str) -> Path:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
