@@ -72,12 +72,13 @@ def replace_section(page: str, section: str) -> str:
 
 def _introduction(conditions: Conditions) -> str:
     threads = "one thread" if conditions.threads == 1 else f"{conditions.threads} threads"
+    rounds = "one round" if conditions.rounds == 1 else f"{conditions.rounds} rounds"
     notes = "".join(f" {note}" for note in conditions.notes)
     return (
         f"`{conditions.command}`, {conditions.date}, {conditions.machine}, load when it began "
         f"{conditions.load:.1f}.{notes} Each package is in an environment of its own, in a process "
         f"of its own with {threads} and no GPU. They took turns, in another order each round; "
-        f"medians of {conditions.rounds} rounds, and in brackets the least and the most of the "
+        f"medians of {rounds}, and in brackets the least and the most of the "
         "rounds' ratios to the first row."
     )
 
