@@ -97,7 +97,8 @@ class Participant:
         finally:
             in_time = timer.is_alive()
             timer.cancel()
-        if not line:
+        # A line without its end is one that the process died in.
+        if not line.endswith("\n"):
             raise RivalError(self._epitaph(in_time=in_time))
         answer = json.loads(line)
         if "error" in answer:

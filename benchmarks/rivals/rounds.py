@@ -132,7 +132,10 @@ def _time_import(measurement: Measurement, environment: Environment, bench: Benc
         raise RivalError(f"its import took over {_IMPORT_SECONDS:g} s") from error
     if done.returncode:
         raise RivalError(f"cannot be imported: {last_words(done.stderr)}")
-    return float(done.stdout.splitlines()[-1])
+    try:
+        return float(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise RivalError(f"its import printed {last_words(done.stdout)!r} last") from error
 
 
 def _time_cold(measurement: Measurement, environment: Environment, bench: Bench) -> float | None:
