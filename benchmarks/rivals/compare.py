@@ -29,7 +29,6 @@ from PIL import Image
 from environments import Environment, make_environment
 from measurement import BATCH, Measurement
 from mien.cache import atomic_write
-from mien.cli.outputs import check_output
 from mien.data import ExpressionDataset, load_fer2013
 from mien.errors import MienError
 from mien.machine import processor_name, usable_cores
@@ -78,7 +77,6 @@ def compare(arguments: argparse.Namespace) -> None:
     if min(arguments.rounds, arguments.threads) < 1:
         raise MienError("--rounds and --threads must be 1 or more")
     packages = choose_packages(arguments.only)
-    check_output(arguments.output, suffixes=(".json",))
     page = None
     if arguments.results is not None:
         page = arguments.results.read_text()
