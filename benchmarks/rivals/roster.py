@@ -86,7 +86,7 @@ PACKAGES: Final = (
     Package(
         name="py-feat",
         requirements=("py-feat",),
-        import_statement="from feat import Detector",
+        import_statement="from feat import Detectorv2",
         adapter=None,
         engines=("torch",),
         remark="no weights to be had here: installed and imported only",
