@@ -14,9 +14,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from mien.analysis.analyzer import Analyzer, FramedPicture
 from mien.analysis.draw import annotated_jpeg
 from mien.analysis.media import Picture, read_picture
+from mien.analysis.occlusion import occlude
 from mien.pictures import decode_picture
 from mien.results import FrameResult
 from mien.serving.metrics import ServiceMetrics
@@ -71,6 +75,22 @@ class Reading:
     busy_s: float
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Explanation:
+    """Where in a face its expression was read.
+
+    Attributes:
+        expression: The most probable class.
+        crop_gray: ``(H, W)`` uint8, the face as the model sees it.
+        falls: ``(H, W)`` float32; by how much that class becomes less probable, from -1 to 1,
+            where this place is covered.
+    """
+
+    expression: str
+    crop_gray: npt.NDArray[np.uint8]
+    falls: npt.NDArray[np.float32]
+
+
 @dataclass(slots=True, eq=False)
 class _Job:
     """A picture on its way."""
@@ -123,6 +143,17 @@ class Batcher:
         self._pool.submit(self._search, job)
         return job.future
 
+    def explain(
+        self, upload: Upload, face: int, *, whole_image: bool = False
+    ) -> "Future[Explanation | None]":
+        """Find where in a face, counted from the largest on, its expression was read.
+
+        Returns:
+            What will hold the explanation, or None where there is no such face, or the
+            :class:`mien.errors.MediaError` that says why the picture cannot be read.
+        """
+        return self._pool.submit(self._explain, upload, face, whole_image=whole_image)
+
     def close(self) -> None:
         """Finish what was handed in, then stop the threads."""
         with self._changed:
@@ -150,6 +181,17 @@ class Batcher:
             self._found.put(job)
         else:
             self._read([job])
+
+    def _explain(self, upload: Upload, face: int, *, whole_image: bool) -> Explanation | None:
+        framed = self._analyzer.frame(
+            self._decode(upload), whole_image=whole_image, max_faces=self._settings.max_faces
+        )
+        if face >= len(framed.crops_gray):
+            return None
+        crop = framed.crops_gray[face]
+        top_class, falls = occlude(self._analyzer.classify, crop)
+        name = self._analyzer.classes[top_class]
+        return Explanation(expression=name, crop_gray=crop, falls=falls)
 
     def _frame(self, job: _Job) -> None:
         job.framed = self._analyzer.frame(
