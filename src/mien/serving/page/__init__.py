@@ -14,7 +14,7 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,8 +26,7 @@ _SANS: Final = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"
 _MONO: Final = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 #: What a browser needs of Gradio to show the page; all else is not there.
 _OPEN: Final = re.compile(
-    r"/|/theme\.css|/config|/(assets|static|svelte)/.*|/gradio_api/(startup-events|app_id)|"
-    r"/favicon\.ico|/manifest\.json"
+    r"/|/theme\.css|/config|/(assets|static|svelte)/.*|/gradio_api/(startup-events|app_id)"
 )
 #: Held by the browser: nothing is loaded from another host, nor sent to one. Gradio compiles its
 #: templates in the browser, which is what 'unsafe-eval' is for.
@@ -71,6 +70,9 @@ def mount_page(app: FastAPI) -> None:
     assert isinstance(mount, Mount)
     mount.app = _Gate(mount.app)
     app.add_route("/", _lead_to_page, include_in_schema=False)
+    # Browsers ask for these two beside the page.
+    app.add_route("/manifest.json", _tell_name, include_in_schema=False)
+    app.add_route("/favicon.ico", _show_no_icon, include_in_schema=False)
 
 
 def _build() -> gr.Blocks:
@@ -101,6 +103,14 @@ def _read(name: str) -> str:
 
 async def _lead_to_page(_: Any) -> RedirectResponse:
     return RedirectResponse(f"{PATH[1:]}/")
+
+
+async def _tell_name(_: Any) -> JSONResponse:
+    return JSONResponse({"name": "mien", "start_url": f"{PATH}/"})
+
+
+async def _show_no_icon(_: Any) -> Response:
+    return Response(status_code=204)
 
 
 class _Gate:

@@ -68,11 +68,19 @@ function button(text, action, attributes = {}) {
   return h("button", { type: "button", class: "m-button m-small", onclick: action, ...attributes }, text);
 }
 
-// What is told of a face in words, for those who do not see the picture.
-const described = (face, number) =>
-  face.expression === "uncertain"
-    ? `face ${number} is uncertain`
-    : `face ${number} looks ${face.expression}, ${percent(face.confidence)}`;
+// What is told of faces in words, for those who do not see the picture: of a crowd, how many.
+function inWords(faces) {
+  if (!faces.length) return "no face found";
+  if (faces.length <= 3) {
+    return faces.map((face, i) => face.expression === "uncertain"
+      ? `face ${i + 1} is uncertain`
+      : `face ${i + 1} looks ${face.expression}, ${percent(face.confidence)}`).join("; ");
+  }
+  const counts = {};
+  for (const { expression } of faces) counts[expression] = (counts[expression] ?? 0) + 1;
+  const sorted = Object.entries(counts).sort((a, b) => b[1] - a[1]);
+  return `${faces.length} faces: ${sorted.map(([name, count]) => `${count} ${name}`).join(", ")}`;
+}
 
 function drawBoxes(overlay, [width, height], faces, names) {
   overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -135,7 +143,7 @@ async function readPhoto(file) {
   const annotated = `data:image/jpeg;base64,${jpeg}`;
   const { card, body, row, heading } = resultCard(file.name, "photo");
   const overlay = h("svg", { "aria-hidden": "true" });
-  const words = result.faces.length ? result.faces.map((face, i) => described(face, i + 1)).join("; ") : "no face found";
+  const words = inWords(result.faces);
   const image = h("img", { alt: `${file.name}: ${words}`, src: URL.createObjectURL(file) });
   // A format that this browser does not know comes as the service drew it.
   image.addEventListener("error", () => { overlay.remove(); image.src = annotated; }, { once: true });
@@ -153,7 +161,7 @@ async function readPhoto(file) {
     body.append(h("p", {}, "No face found. Faces seen from the front and at least some 24 pixels high are found best."));
   }
   if (omitted) body.append(h("p", { class: "m-note" }, `${many(omitted, "smaller face was", "smaller faces were")} left out.`));
-  say(`${file.name}: ${result.faces.length ? `${many(result.faces.length, "face", "faces")}. ${words}.` : "no face found."}`);
+  say(`${file.name}: ${words}.`);
   heading.focus({ preventScroll: true });
   card.scrollIntoView({ behavior: "smooth", block: "start" });
 }
@@ -393,7 +401,7 @@ async function follow(video, overlay, list, card) {
       const { result } = (await (await ask("v1/analyze", form("picture", frame, "frame.jpg"), 10)).json()).pictures[0];
       drawBoxes(overlay, result.size_wh, result.faces, result.faces.map(() => ""));
       list.replaceChildren(...result.faces.slice(0, 6).map((face, i) => faceCard(face, i + 1, [])));
-      const words = result.faces.length ? result.faces.map((face, i) => described(face, i + 1)).join("; ").replace(/, \d+ %/g, "") : "no face in sight";
+      const words = inWords(result.faces).replace(/, \d+ %/g, "");
       // Not more often than can be listened to.
       if (words !== told && Date.now() - toldAt > 3000) { say(`Camera: ${words}.`); told = words; toldAt = Date.now(); }
     } catch (error) {
