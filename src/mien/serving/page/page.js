@@ -84,16 +84,22 @@ function inWords(faces) {
 
 function drawBoxes(overlay, [width, height], faces, names) {
   overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  const unit = Math.max(width, height) / 640;
+  // Letters of 11 to 15 pixels of the screen, however large the picture is.
+  const shown = overlay.clientWidth || 640;
+  const unit = (width / shown) * Math.min(1, Math.max(0.75, shown / 640));
   const drawn = faces.flatMap((face, index) => {
     const [left, top, right, bottom] = face.box_xyxy;
     const box = { x: left, y: top, width: right - left, height: bottom - top, rx: 4 * unit, class: "m-box" };
     const name = String(names[index]);
     const label = { x: Math.max(0, left), y: top > 22 * unit ? top - 22 * unit : Math.max(0, top) };
     const size = 15 * unit;
-    return [
+    const frame = [
       h("rect", { ...box, stroke: "#000", "stroke-width": 5, "stroke-opacity": 0.65 }),
       h("rect", { ...box, stroke: colourOf(face.expression), "stroke-width": 2.5 }),
+    ];
+    if (!name) return frame;
+    return [
+      ...frame,
       h("rect", { ...label, width: (0.62 * name.length + 0.7) * size, height: 20 * unit, rx: 4 * unit,
         fill: colourOf(face.expression) }),
       h("text", { x: label.x + 0.35 * size, y: label.y + size, "font-size": size, "font-weight": 700,
@@ -148,7 +154,7 @@ async function readPhoto(file) {
   // A format that this browser does not know comes as the service drew it.
   image.addEventListener("error", () => { overlay.remove(); image.src = annotated; }, { once: true });
   card.addEventListener("removed", () => URL.revokeObjectURL(image.src));
-  drawBoxes(overlay, result.size_wh, result.faces, result.faces.map((_, i) => i + 1));
+  image.addEventListener("load", () => drawBoxes(overlay, result.size_wh, result.faces, result.faces.map((_, i) => i + 1)));
   body.append(h("div", { class: "m-stage" }, image, overlay));
   body.classList.toggle("m-crowd", result.faces.length > 2);
   const stem = file.name.replace(/\.[^.]*$/, "");
