@@ -208,7 +208,8 @@ def loaded(
 def page(loaded: Browser) -> Iterator[Browser]:
     """The page, without the results of the test before."""
     yield loaded
-    loaded.run("document.querySelectorAll('.m-result .m-row :last-child').forEach(b => b.click())")
+    loaded.run("document.querySelectorAll('.m-top .m-row :last-child').forEach(b => b.click())")
+    loaded.run("document.querySelector('#m-status').textContent = ''")
 
 
 def said(page: Browser, text: str) -> str:
