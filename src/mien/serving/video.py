@@ -78,7 +78,7 @@ async def start(
     "/{job_id}",
     summary="How far a clip is",
     response_model=VideoAnswer,
-    responses=problem_responses(401, 404, 503),
+    responses=problem_responses(401, 404, 422, 503),
 )
 async def state(request: Request, job_id: str) -> Any:
     """Return the state of a clip: queued, running, done or failed."""
@@ -119,7 +119,7 @@ async def result(
     "/{job_id}/summary",
     summary="Who showed what, when and for how long",
     response_model=VideoSummary,
-    responses=problem_responses(401, 404, 409, 503),
+    responses=problem_responses(401, 404, 409, 422, 503),
 )
 async def summary(request: Request, job_id: str) -> Any:
     """Return a clip's people, what each of them showed, and the times of it."""
@@ -131,7 +131,7 @@ async def summary(request: Request, job_id: str) -> Any:
     "/{job_id}",
     summary="Stop reading a clip, or delete what was read",
     status_code=204,
-    responses=problem_responses(401, 404, 503),
+    responses=problem_responses(401, 404, 422, 503),
 )
 async def delete(request: Request, job_id: str) -> Response:
     """Stop a clip where it is being read, and delete all that there is of it."""

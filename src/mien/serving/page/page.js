@@ -282,7 +282,7 @@ async function showClip(file, job, summary, body, row, card) {
   if (job.truncated) body.append(h("p", { class: "m-note" }, `The clip is cut short: ${job.truncated}.`));
   const stem = file.name.replace(/\.[^.]*$/, "");
   for (const format of ["parquet", "json", "csv"]) {
-    row.prepend(button(format === "csv" ? "Table" : format.toUpperCase(), async () => {
+    row.prepend(button({ csv: "CSV", json: "JSON", parquet: "Parquet" }[format], async () => {
       try {
         save(await (await ask(`v1/video/${job.id}/result?format=${format}`)).blob(), `${stem}.${format}`);
       } catch (error) { complain(error.message); }
@@ -357,7 +357,7 @@ function peopleTable(summary) {
 
 function timesTable(summary, video) {
   const rows = summary.episodes.slice(0, 200).map((each) => [
-    button(clock(each.start_s), () => { video.currentTime = each.start_s; video.focus(); }, { "aria-label": `Go to ${clock(each.start_s)} in the clip` }),
+    button(`${clock(each.start_s)}.${Math.floor(10 * each.start_s) % 10}`, () => { video.currentTime = each.start_s; video.focus(); }, { "aria-label": `Go to ${clock(each.start_s)} in the clip` }),
     `person ${each.track}`, each.expression, `${(each.end_s - each.start_s).toFixed(1)} s`, percent(each.confidence)]);
   const more = summary.episodes.length - rows.length;
   return h("details", { style: "margin-top:16px" }, h("summary", {}, "All times"),
