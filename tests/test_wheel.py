@@ -37,4 +37,4 @@ def test_every_module_is_in_the_wheel(names: set[str]) -> None:
 def test_the_wheel_has_nothing_else(names: set[str]) -> None:
     suffixes = {Path(name).suffix for name in names if not name.startswith("mien-")}
 
-    assert suffixes <= {".py", ".typed", ".toml", ".onnx", ".json", ".html", ".css"}
+    assert suffixes <= {".py", ".typed", ".toml", ".onnx", ".json", ".html", ".css", ".js"}

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -65,6 +66,26 @@ def jpeg(image_rgb: npt.NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image_rgb).save(file, "JPEG", quality=95)
     return file.getvalue()
+
+
+def write_clip_of(path: Path, photo: bytes, *, frames: int = 6, codec: str = "libx264") -> Path:
+    """Write a clip of 10 frames a second; ``mjpeg`` is for Chromium's fake camera."""
+    image = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
+    kind = "mjpeg" if codec == "mjpeg" else "mp4"
+    with av.open(str(path), "w", format=kind) as output:
+        stream = output.add_stream(codec, rate=10)
+        stream.width, stream.height = image.shape[1], image.shape[0]  # type: ignore[attr-defined]
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"  # type: ignore[attr-defined]
+        for index in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.roll(image, index, axis=1))
+            output.mux(stream.encode(frame))  # type: ignore[attr-defined]
+        output.mux(stream.encode(None))  # type: ignore[attr-defined]
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_clip() -> Callable[..., Path]:
+    return write_clip_of
 
 
 @pytest.fixture

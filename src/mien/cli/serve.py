@@ -39,6 +39,17 @@ def serve(
     ] = 128,
     max_waiting_mb: Annotated[float, typer.Option(help="What they may have, in MB.")] = 256,
     max_live: Annotated[int, typer.Option(help="Live cameras at once.")] = 8,
+    max_video_mb: Annotated[float, typer.Option(help="Largest clip, in MB.")] = 200,
+    max_video_s: Annotated[float, typer.Option(help="Longest clip, in seconds.")] = 600,
+    max_videos: Annotated[
+        int, typer.Option(help="Clips that may wait or be read; 429 beyond.")
+    ] = 8,
+    keep_video_s: Annotated[
+        float, typer.Option(help="Seconds for which what was read in a clip is kept.")
+    ] = 600,
+    page: Annotated[
+        bool, typer.Option("--page/--no-page", help="With a web page to try it, at /page/.")
+    ] = True,
     timeout: Annotated[float, typer.Option(help="Seconds that a request may take.")] = 30,
     api_key: Annotated[
         str | None,
@@ -51,9 +62,10 @@ def serve(
         typer.Option(metavar="ORIGIN", help="Web origin whose pages may use it; again for more."),
     ] = None,
 ) -> None:
-    """Serve readings of pictures by REST and WebSocket, until stopped by Ctrl-C or SIGTERM.
+    """Serve readings of pictures and clips by REST and a web page, until Ctrl-C or SIGTERM.
 
-    Pictures are read in memory and not kept. What was taken on when told to stop is finished.
+    Pictures are read in memory and not kept; a clip is deleted as soon as it is read. Pictures
+    taken on when told to stop are finished.
 
     Example: mien serve --port 8000
     """
@@ -76,13 +88,21 @@ def serve(
             max_waiting_pictures=max_waiting,
             max_waiting_bytes=_millions(max_waiting_mb),
             max_live=max_live,
+            max_video_bytes=_millions(max_video_mb),
+            max_video_s=max_video_s,
+            max_videos=max_videos,
+            keep_video_s=keep_video_s,
+            page=page,
             timeout_s=timeout,
             api_key=api_key,
             allow_origins=tuple(allow_origin or ()),
         )
     with server.bind(host, port) as listener:
         analyzer = open_analyzer(settings)
-        typer.echo(f"serving at {server.address_of(listener)}; Ctrl-C stops", err=True)
+        address = server.address_of(listener)
+        typer.echo(f"serving at {address}; Ctrl-C stops", err=True)
+        if page:
+            typer.echo(f"the web page is at {address}/page/", err=True)
         if api_key is None and not _is_loopback(host):
             typer.echo("anyone who reaches this machine may use it: see --api-key", err=True)
         server.serve(settings, listener, analyzer, workers=workers)

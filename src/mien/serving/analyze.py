@@ -16,18 +16,20 @@ from mien.serving.service import Service
 from mien.serving.uploads import read_uploads
 
 #: What is logged of a client that left; nobody receives it. Source: nginx's name for it.
-_CLIENT_GONE: Final = 499
+CLIENT_GONE: Final = 499
 
 _PROBLEMS: Final = {
     400: "The body is malformed.",
     401: "The key is missing or wrong.",
+    404: "There is none of this name, or no longer.",
     408: "The body did not arrive in time.",
+    409: "It is not finished, or failed.",
     413: "The request or one of its pictures is too large.",
-    415: "The body is neither multipart/form-data nor JSON.",
-    422: "No picture could be read, or something is not as the schema says.",
+    415: "The body is of another kind.",
+    422: "Nothing could be read, or something is not as the schema says.",
     429: "The service is busy: try again when Retry-After says.",
     503: "The service is starting or about to stop.",
-    504: "The pictures were not read in time.",
+    504: "It was not read in time.",
 }
 
 
@@ -60,7 +62,7 @@ router = APIRouter(prefix="/v1", tags=["pictures"])
     "/analyze",
     summary="Read the expressions in pictures",
     response_model=AnalyzeAnswer,
-    responses=problem_responses(*_PROBLEMS),
+    responses=problem_responses(400, 401, 408, 413, 415, 422, 429, 503, 504),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -86,18 +88,24 @@ async def analyze(
     deadline = asyncio.get_running_loop().time() + service.settings.timeout_s
     try:
         with service.admission.claim() as claim:
-            async with _until(deadline, 408, "the request did not arrive in time"):
+            async with until(deadline, 408, "the request did not arrive in time"):
                 uploads = await read_uploads(request, service.settings, claim)
             claim.add_pictures(len(uploads))
-            async with _until(deadline, 504, "the pictures were not read in time: send fewer"):
+            async with until(deadline, 504, "the pictures were not read in time: send fewer"):
                 outcomes = await _read_all(service, uploads, options, request)
     except ClientDisconnect:
-        return Response(status_code=_CLIENT_GONE)
+        return Response(status_code=CLIENT_GONE)
     return _answer(request, service, [service.conclude(outcome) for outcome in outcomes])
 
 
-class _until:  # noqa: N801 - reads as the context manager that it is
-    """Ends a block at a time of the loop's clock, with a problem."""
+class until:  # noqa: N801 - reads as the context manager that it is
+    """Ends a block at a time of the loop's clock, with a problem.
+
+    Args:
+        deadline: The time.
+        status: The problem's status.
+        detail: What its client is told.
+    """
 
     def __init__(self, deadline: float, status: int, detail: str) -> None:
         self._timeout = asyncio.timeout_at(deadline)

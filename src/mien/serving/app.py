@@ -18,7 +18,7 @@ from pydantic.json_schema import models_json_schema
 
 import mien
 from mien.analysis.analyzer import Analyzer
-from mien.serving import analyze, live
+from mien.serving import analyze, explain, live, video
 from mien.serving.access import check_key
 from mien.serving.analyze import problem_responses
 from mien.serving.problems import Problem, add_problem_handlers
@@ -27,7 +27,8 @@ from mien.serving.service import Service
 from mien.serving.settings import ServiceSettings
 from mien.serving.watch import Watch
 
-_DESCRIPTION = """Facial expressions in pictures. Pictures are read in memory and not kept.
+_DESCRIPTION = """Facial expressions in pictures and clips. Pictures are read in memory and not
+kept; a clip is deleted as soon as it is read.
 
 An expression is what a face shows, not what a person feels; how far to trust it is in the model's
 card. Frames of a live camera are read by WebSocket at `/v1/live`: a JPEG in each binary message,
@@ -61,7 +62,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(service.open)
+        sweeping = asyncio.create_task(_sweep(service))
         yield
+        sweeping.cancel()
         await asyncio.to_thread(service.close)
 
     # The framework's pages of documentation would load scripts from other hosts.
@@ -76,7 +79,8 @@ def create_app(
     app.state.service = service
     add_problem_handlers(app)
     keyed = _key_dependencies(service.settings)
-    app.include_router(analyze.router, dependencies=keyed)
+    for router in (analyze.router, explain.router, video.router):
+        app.include_router(router, dependencies=keyed)
     app.include_router(_facts, dependencies=keyed)
     app.include_router(_probes)
     app.include_router(live.router)
@@ -84,12 +88,23 @@ def create_app(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=service.settings.allow_origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
-            expose_headers=["Retry-After"],
+            expose_headers=["Location", "Retry-After"],
         )
     app.add_middleware(Watch, metrics=service.metrics)
+    if service.settings.page:
+        from mien.serving.page import mount_page  # noqa: PLC0415 - slow to import
+
+        mount_page(app)
     return app
+
+
+async def _sweep(service: Service) -> None:
+    """Remove the results of videos when their time is over, as long as the service runs."""
+    while True:
+        await asyncio.sleep(min(10.0, service.settings.keep_video_s))
+        service.videos.sweep()
 
 
 def _require_key(request: Request) -> None:

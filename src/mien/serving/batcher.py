@@ -13,11 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from mien.analysis.analyzer import Analyzer, FramedPicture
 from mien.analysis.draw import annotated_jpeg
 from mien.analysis.media import Picture, read_picture
+from mien.analysis.occlusion import occlude
 from mien.pictures import decode_picture
 from mien.results import FrameResult
 from mien.serving.metrics import ServiceMetrics
@@ -70,6 +74,22 @@ class Reading:
     faces_omitted: int
     annotated_jpeg: bytes | None = field(repr=False)
     busy_s: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Explanation:
+    """Where in a face its expression was read.
+
+    Attributes:
+        expression: The most probable class.
+        crop_gray: ``(H, W)`` uint8, the face as the model sees it.
+        falls: ``(H, W)`` float32; by how much that class becomes less probable, from -1 to 1,
+            where this place is covered.
+    """
+
+    expression: str
+    crop_gray: npt.NDArray[np.uint8]
+    falls: npt.NDArray[np.float32]
 
 
 @dataclass(slots=True, eq=False)
@@ -133,6 +153,20 @@ class Batcher:
         self._tasks.put(functools.partial(self._search, job))
         return job.future
 
+    def explain(
+        self, upload: Upload, face: int, *, whole_image: bool = False
+    ) -> "Future[Explanation | None]":
+        """Find where in a face, counted from the largest on, its expression was read.
+
+        Returns:
+            What will hold the explanation, or None where there is no such face, or the
+            :class:`mien.errors.MediaError` that says why the picture cannot be read.
+        """
+        result: Future[Explanation | None] = Future()
+        work = functools.partial(self._explain, upload, face, whole_image=whole_image)
+        self._tasks.put(functools.partial(_complete, result, work))
+        return result
+
     def close(self) -> None:
         """Finish what was handed in, then stop the threads.
 
@@ -175,6 +209,17 @@ class Batcher:
             self._found.put(job)
         else:
             self._read([job])
+
+    def _explain(self, upload: Upload, face: int, *, whole_image: bool) -> Explanation | None:
+        framed = self._analyzer.frame(
+            self._decode(upload), whole_image=whole_image, max_faces=self._settings.max_faces
+        )
+        if face >= len(framed.crops_gray):
+            return None
+        crop = framed.crops_gray[face]
+        top_class, falls = occlude(self._analyzer.classify, crop)
+        name = self._analyzer.classes[top_class]
+        return Explanation(expression=name, crop_gray=crop, falls=falls)
 
     def _frame(self, job: _Job, upload: Upload) -> None:
         job.framed = self._analyzer.frame(
@@ -265,3 +310,13 @@ class Batcher:
 def _reading(job: _Job, result: FrameResult, jpeg: bytes | None) -> Reading:
     omitted = 0 if job.framed is None else job.framed.omitted
     return Reading(result=result, faces_omitted=omitted, annotated_jpeg=jpeg, busy_s=job.busy_s)
+
+
+def _complete(result: "Future[Any]", work: Callable[[], Any]) -> None:
+    """Do what a future is to hold, unless nobody waits for it any longer."""
+    if not result.set_running_or_notify_cancel():
+        return
+    try:
+        result.set_result(work())
+    except Exception as error:
+        result.set_exception(error)

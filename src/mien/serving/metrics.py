@@ -46,6 +46,13 @@ class ServiceMetrics:
         self._pictures = Counter(
             "mien_pictures_total", "Pictures, read or not.", ("outcome",), registry=registry
         )
+        self._videos = Counter(
+            "mien_videos_total", "Videos, by what became of them.", ("outcome",), registry=registry
+        )
+        self._frames = Counter("mien_video_frames_total", "Frames read.", registry=registry)
+        self._active = _gauge(
+            "mien_waiting_videos", "Videos arriving, waiting or being read.", registry
+        )
         self._gauges = (
             _gauge("mien_waiting_pictures", "Pictures waiting or being read.", registry),
             _gauge("mien_waiting_bytes", "Bytes received, waiting or being read.", registry),
@@ -67,6 +74,15 @@ class ServiceMetrics:
     def note_picture(self, *, read: bool) -> None:
         """Count a picture that was read, or could not be."""
         self._pictures.labels("read" if read else "unreadable").inc()
+
+    def note_video(self, outcome: str, frames: int) -> None:
+        """Count a video that is ``done``, has ``failed`` or was ``cancelled``."""
+        self._videos.labels(outcome).inc()
+        self._frames.inc(frames)
+
+    def note_videos(self, active: int) -> None:
+        """Note how many videos there are to do."""
+        self._active.set(active)
 
     def render(self) -> bytes:
         """Return all figures as Prometheus reads them, of all workers where there are several."""

@@ -4,7 +4,7 @@
 command line and Python speak of a picture in the same words.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -175,3 +175,58 @@ class LiveAnswer(_Exact):
     result: FrameResult | None = None
     faces_omitted: int
     problem: ProblemDetails | None = None
+
+
+class ExplainAnswer(_Exact):
+    """Where in a face its expression was read."""
+
+    expression: str = Field(description="The most probable class.")
+    crop_png: str = Field(description="Base64 of a PNG: the face as the model sees it.")
+    falls: list[list[float]] = Field(
+        description="By how much that class becomes less probable, from -1 to 1, where this pixel "
+        "of the crop is covered; row by row from the top."
+    )
+
+
+class VideoAnswer(_Exact):
+    """How far a clip is."""
+
+    id: str
+    state: Literal["queued", "running", "done", "failed"]
+    source: str = Field(description="The clip's name, as it was sent.")
+    progress: _Probability = Field(description="The part that is read.")
+    eta_s: float | None = Field(description="Seconds until it is about done, where known.")
+    frames: int = Field(description="Frames read.")
+    truncated: str | None = Field(description="Why the clip ended too early, where it did.")
+    problem: ProblemDetails | None = Field(description="What went wrong.")
+    expires_in_s: float | None = Field(description="Seconds until what was read is deleted.")
+
+
+class VideoPerson(_Exact):
+    """What one person showed over a clip."""
+
+    track: int = Field(description="The person's number, from 1 on.")
+    first_s: float
+    last_s: float
+    seen_s: float = Field(description="For how long they were seen in all.")
+    shares: dict[str, _Probability] = Field(description="Expression: its share of that time.")
+
+
+class VideoEpisode(_Exact):
+    """A time over which one person was shown with one expression."""
+
+    track: int
+    expression: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+class VideoSummary(_Exact):
+    """Who showed what, when and for how long."""
+
+    source: str
+    duration_s: float
+    frames: int
+    people: list[VideoPerson]
+    episodes: list[VideoEpisode]

@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from types import FrameType
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from mien.analysis.analyzer import Analyzer
 from mien.errors import ServiceError
 from mien.serving.app import create_app
 from mien.serving.metrics import SHARED_FOLDER, forget_dead_workers
+from mien.serving.private_folder import private_folder
 from mien.serving.settings import ServiceSettings
 
 #: Seconds beyond a request's own limit until one that still runs is given up at the end.
@@ -79,8 +81,13 @@ def serve(
     if workers == 1:
         _serve_here(settings, listener, analyzer)
         return
-    with tempfile.TemporaryDirectory(prefix="mien-metrics-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="mien-metrics-") as folder,
+        private_folder() as videos,
+    ):
         os.environ[SHARED_FOLDER] = folder
+        # Shared, so that each worker can tell of a video that another one reads.
+        settings = replace(settings, video_folder=videos)
         config = _config(functools.partial(_app_of_process, settings), settings, workers=workers)
         supervisor = Multiprocess(config, [listener])
         supervisor.run()

@@ -7,10 +7,11 @@ from concurrent.futures import Future
 from mien.analysis.analyzer import Analyzer
 from mien.errors import MediaError
 from mien.serving.admission import Admission
-from mien.serving.batcher import Batcher, Reading, ReadOptions, Upload
+from mien.serving.batcher import Batcher, Explanation, Reading, ReadOptions, Upload
 from mien.serving.metrics import ServiceMetrics
 from mien.serving.problems import Problem, failed
 from mien.serving.settings import ServiceSettings
+from mien.serving.video_jobs import VideoJobs
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Service:
         self._given = analyzer
         self._analyzer: Analyzer | None = None
         self._batcher: Batcher | None = None
+        self._videos: VideoJobs | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -72,6 +74,17 @@ class Service:
             raise _starting()
         return self._analyzer
 
+    @property
+    def videos(self) -> VideoJobs:
+        """The videos.
+
+        Raises:
+            Problem: The service is not open yet.
+        """
+        if self._videos is None:
+            raise _starting()
+        return self._videos
+
     def open(self) -> None:
         """Open the model, and start to read.
 
@@ -80,14 +93,18 @@ class Service:
         """
         self._analyzer = self._given or open_analyzer(self.settings)
         self._batcher = Batcher(self._analyzer, self.settings, self.metrics)
+        self._videos = VideoJobs(self._analyzer, self.settings, self.metrics)
 
     def close_door(self) -> None:
         """Take on nothing more; what was taken on is finished."""
         self.admission.closing = True
 
     def close(self) -> None:
-        """Finish what was taken on, then stop."""
+        """Finish what was taken on, then stop; videos are not read to their ends."""
         self.close_door()
+        if self._videos is not None:
+            self._videos.close()
+            self._videos = None
         if self._batcher is not None:
             self._batcher.close()
             self._batcher = None
@@ -102,6 +119,23 @@ class Service:
             raise _starting()
         future: Future[Reading] = self._batcher.submit(upload, options)
         return asyncio.wrap_future(future)
+
+    async def explain(self, upload: Upload, face: int, *, whole_image: bool) -> Explanation:
+        """Find where in a face its expression was read.
+
+        Raises:
+            Problem: The service is not open yet, the picture cannot be read, or has no such face.
+        """
+        if self._batcher is None:
+            raise _starting()
+        try:
+            future = self._batcher.explain(upload, face, whole_image=whole_image)
+            found = await asyncio.wrap_future(future)
+        except MediaError as error:
+            raise Problem(422, "picture-unreadable", str(error)) from error
+        if found is None:
+            raise Problem(422, "no-such-face", f"the picture has no face {face}, counted from 0")
+        return found
 
     def conclude(self, outcome: Reading | BaseException) -> Reading | Problem:
         """Count a picture's outcome, and turn an error into what its sender is told.

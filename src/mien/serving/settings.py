@@ -28,6 +28,16 @@ class ServiceSettings:
         max_waiting_bytes: Bytes of all requests that are being received, waiting or being read.
         max_live: Live connections at once.
         timeout_s: Seconds from a request's first byte to its answer.
+        upload_timeout_s: Seconds in which a video must arrive.
+        max_video_bytes: Largest video file.
+        max_video_s: Longest video, in seconds.
+        max_videos: Videos of a process that arrive, wait or are being read.
+        video_readers: Videos that are read at once, beside the pictures.
+        video_timeout_s: Seconds that one video may take to be read.
+        keep_video_s: Seconds for which what was read in a video is kept, unless deleted before.
+        video_folder: Where videos lie while they are read, and their results; by default a private
+            temporary folder, gone with the service.
+        page: Whether there is a web page, at ``/page/``.
         api_key: Asked of every request for work and for facts; None asks for none.
         allow_origins: Web origins whose pages may use the service, such as
             ``https://example.org``; ``*`` for all.
@@ -51,6 +61,15 @@ class ServiceSettings:
     max_waiting_bytes: int = 256_000_000
     max_live: int = 8
     timeout_s: float = 30.0
+    upload_timeout_s: float = 300.0
+    max_video_bytes: int = 200_000_000
+    max_video_s: float = 600.0
+    max_videos: int = 8
+    video_readers: int = 1
+    video_timeout_s: float = 1800.0
+    keep_video_s: float = 600.0
+    video_folder: str | os.PathLike[str] | None = None
+    page: bool = False
     api_key: str | None = field(default=None, repr=False)
     allow_origins: tuple[str, ...] = ()
 
@@ -61,12 +80,12 @@ class ServiceSettings:
             raise ValueError(f"batch_faces must be 1 to 256, got {self.batch_faces}")
         if not 0 <= self.batch_wait_ms <= 1000:
             raise ValueError(f"batch_wait_ms must be 0 to 1000, got {self.batch_wait_ms}")
-        if not 0 < self.timeout_s < float("inf"):
-            raise ValueError(f"timeout_s must be above 0 and finite, got {self.timeout_s}")
         for limit in fields(self):
-            value = getattr(self, limit.name)
-            if limit.name.startswith("max_") and value < 1:
-                raise ValueError(f"{limit.name} must be at least 1, got {value}")
+            name, value = limit.name, getattr(self, limit.name)
+            if name.startswith("max_") and not value >= 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+            if name.endswith("_s") and not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be above 0 and finite, got {value}")
         for most, waiting in (
             ("max_pictures", "max_waiting_pictures"),
             ("max_request_bytes", "max_waiting_bytes"),
@@ -76,6 +95,8 @@ class ServiceSettings:
                     f"{waiting} must be at least {most}, or the largest request is always put off: "
                     f"{getattr(self, waiting):,} is below {getattr(self, most):,}"
                 )
+        if self.video_readers < 1:
+            raise ValueError(f"video_readers must be at least 1, got {self.video_readers}")
         key = self.api_key
         if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
             raise ValueError("api_key must be ASCII letters, digits and signs, without blanks")
@@ -89,5 +110,8 @@ class ServiceSettings:
 
     def limits(self) -> dict[str, int | float]:
         """Return what a client must keep to, by name."""
-        names = ("max_picture_bytes", "max_request_bytes", "max_pixels", "max_pictures")
-        return {name: getattr(self, name) for name in (*names, "max_faces", "timeout_s")}
+        names = (
+            *("max_picture_bytes", "max_request_bytes", "max_pixels", "max_pictures", "max_faces"),
+            *("timeout_s", "max_video_bytes", "max_video_s", "keep_video_s"),
+        )
+        return {name: getattr(self, name) for name in names}
