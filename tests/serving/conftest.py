@@ -4,6 +4,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -73,13 +74,13 @@ def write_clip_of(path: Path, photo: bytes, *, frames: int = 6, codec: str = "li
     image = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
     kind = "mjpeg" if codec == "mjpeg" else "mp4"
     with av.open(str(path), "w", format=kind) as output:
-        stream = output.add_stream(codec, rate=10)
-        stream.width, stream.height = image.shape[1], image.shape[0]  # type: ignore[attr-defined]
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"  # type: ignore[attr-defined]
+        stream: Any = output.add_stream(codec, rate=10)
+        stream.width, stream.height = image.shape[1], image.shape[0]
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         for index in range(frames):
             frame = av.VideoFrame.from_ndarray(np.roll(image, index, axis=1))
-            output.mux(stream.encode(frame))  # type: ignore[attr-defined]
-        output.mux(stream.encode(None))  # type: ignore[attr-defined]
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
     return path
 
 

@@ -41,7 +41,7 @@ def test_what_its_own_schema_allows_and_forbids(analyzer: Analyzer) -> None:
     service.open()
     schema = schemathesis.openapi.from_asgi("/openapi.json", app)
     operations: list[Any] = [found.ok() for found in cast(Any, schema.get_all_operations())]
-    assert len(operations) == 5
+    assert len(operations) == 11
     for operation in operations:
         # What takes nothing cannot be asked wrongly.
         modes = list(schemathesis.GenerationMode) if operation.method == "post" else [POSITIVE]

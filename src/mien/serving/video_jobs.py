@@ -151,8 +151,8 @@ class VideoJobs:
             state = self._failed(folder, options, problem)
         except Exception:
             logger.exception("reading a video failed")
-            problem = Problem(500, "failed", "the service failed at this; it is logged")
-            state = self._failed(folder, options, problem)
+            unforeseen = Problem(500, "failed", "the service failed at this; it is logged")
+            state = self._failed(folder, options, unforeseen)
         self._metrics.note_video(state.state, state.frames)
         # The video itself is not kept a moment longer than it is read.
         folder.upload.unlink(missing_ok=True)

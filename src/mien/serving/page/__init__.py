@@ -77,6 +77,7 @@ def mount_page(app: FastAPI) -> None:
 
 def _build() -> gr.Blocks:
     facts = {"colours": dict(COLOURS), "uncertain": UNCERTAIN_COLOUR, "other": OTHER_COLOUR}
+    blocks: gr.Blocks
     with gr.Blocks(title=_TITLE, analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML(
             _read("page.html"),
