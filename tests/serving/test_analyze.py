@@ -258,6 +258,7 @@ def test_work_of_a_client_that_left_is_dropped(gated: Analyzer, gate: Any, nobod
         await app(scope("POST", "/v1/analyze"), receive, send)
         assert said[0]["status"] == 499
         assert app.state.service.admission.pictures == 0
+        await asyncio.sleep(0.05)  # the loop's next turn tells the readers of it
         gate.opened.set()
 
     run(gated, ServiceSettings(threads=1), talk)

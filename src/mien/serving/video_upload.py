@@ -1,20 +1,18 @@
 """A request's body → one video file on disk, piece by piece, within limits."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import IO, Final
 
 from fastapi import Request
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
 
+from mien.serving.multipart import MULTIPART, bounded, read_files
 from mien.serving.problems import Problem
 
-_MULTIPART: Final = "multipart/form-data"
+_EXAMPLE: Final = "-F video=@clip.mp4"
 _RAW: Final = ("video/", "application/octet-stream")
 #: Headers and boundaries of a multipart body are no part of the video.
 _ROOM: Final = 10_000
-_MAX_NAME: Final = 255
 
 
 async def receive_video(request: Request, path: Path, most: int) -> str:
@@ -36,105 +34,51 @@ async def receive_video(request: Request, path: Path, most: int) -> str:
     kind, parameters = parse_options_header(request.headers.get("content-type", ""))
     media_type = kind.decode("latin-1").lower()
     with path.open("wb") as file:
-        part = _Part(file, most)
-        chunks = _bounded(request, most)
-        if media_type == _MULTIPART:
-            await _parse(chunks, parameters.get(b"boundary", b""), part)
+        video = _Video(file, most)
+        chunks = bounded(request, most + _ROOM, lambda: _too_large(most))
+        if media_type == MULTIPART:
+            await read_files(chunks, parameters.get(b"boundary", b""), video, example=_EXAMPLE)
         elif media_type.startswith(_RAW):
             async for chunk in chunks:
-                part.on_part_data(chunk, 0, len(chunk))
+                video.take_data(chunk)
         else:
             raise Problem(
                 415,
                 "unsupported-media-type",
-                f"expected {_MULTIPART} or video/*; with curl: -F video=@clip.mp4",
-                headers={"Accept-Post": f"{_MULTIPART}, video/*"},
+                f"expected {MULTIPART} or video/*; with curl: {_EXAMPLE}",
+                headers={"Accept-Post": f"{MULTIPART}, video/*"},
             )
-    if part.size == 0:
-        raise Problem(422, "no-video", "no video in the request; with curl: -F video=@clip.mp4")
-    return part.name or "video"
+    if video.size == 0:
+        raise Problem(422, "no-video", f"no video in the request; with curl: {_EXAMPLE}")
+    return video.name or "video"
 
 
-class _Part:
-    """Writes the one file of a body, told of its pieces by the parser."""
+class _Video:
+    """Writes the one file of a body to disk."""
 
     def __init__(self, file: IO[bytes], most: int) -> None:
         self._file = file
         self._most = most
-        self._field = self._value = self._disposition = b""
-        self._parts = 0
+        self._begun = False
         self.name = ""
         self.size = 0
-        self.ended = False
 
-    def on_part_begin(self) -> None:
-        self._parts += 1
-        if self._parts > 1:
+    def begin(self) -> None:
+        if self._begun:
             raise Problem(422, "too-many-videos", "one video in a request: send several requests")
+        self._begun = True
 
-    def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._field += data[start:end]
+    def take_name(self, name: str) -> None:
+        self.name = name
 
-    def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def on_header_end(self) -> None:
-        if self._field.lower() == b"content-disposition":
-            self._disposition = self._value
-        self._field = self._value = b""
-
-    def on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        if b"filename" not in options:
-            raise Problem(422, "not-a-file", "expected a file; with curl: -F video=@clip.mp4")
-        self.name = options[b"filename"].decode("utf-8", "replace")[:_MAX_NAME]
-
-    def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self.size += end - start
+    def take_data(self, data: bytes) -> None:
+        self.size += len(data)
         if self.size > self._most:
             raise _too_large(self._most)
-        self._file.write(data[start:end])
+        self._file.write(data)
 
-    def on_end(self) -> None:
-        self.ended = True
-
-
-async def _parse(chunks: AsyncIterator[bytes], boundary: bytes, part: _Part) -> None:
-    try:
-        if not boundary:
-            raise FormParserError("no boundary in the Content-Type header")
-        parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": part.on_part_begin,
-                "on_header_field": part.on_header_field,
-                "on_header_value": part.on_header_value,
-                "on_header_end": part.on_header_end,
-                "on_headers_finished": part.on_headers_finished,
-                "on_part_data": part.on_part_data,
-                "on_end": part.on_end,
-            },
-        )
-        async for chunk in chunks:
-            parser.write(chunk)
-        parser.finalize()
-    except FormParserError as error:
-        raise Problem(400, "malformed", f"not {_MULTIPART}: {error}") from error
-    if not part.ended:
-        raise Problem(400, "malformed", "the body ends before its last boundary")
-
-
-async def _bounded(request: Request, most: int) -> AsyncIterator[bytes]:
-    """Yield a body as it arrives, until it is too large."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and len(declared) < 20 and int(declared) > most + _ROOM:
-        raise _too_large(most)
-    total = 0
-    async for chunk in request.stream():
-        total += len(chunk)
-        if total > most + _ROOM:
-            raise _too_large(most)
-        yield chunk
+    def end(self) -> None:
+        """Do nothing: all of it is written."""
 
 
 def _too_large(most: int) -> Problem:
