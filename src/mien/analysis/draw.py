@@ -11,6 +11,7 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageFont
 
 from mien.analysis.media import Colour, Source, read_picture
+from mien.analysis.writers import write_errors_named
 from mien.cache import atomic_write
 from mien.errors import MediaError
 from mien.results import Face, FrameResult
@@ -138,11 +139,8 @@ def write_annotated(result: FrameResult, path: Path) -> None:
         jpeg = annotated_jpeg(result.source, result)
     except ValueError as error:
         raise MediaError(f"{result.source}: has changed since it was read") from error
-    try:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(jpeg)
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with write_errors_named(path), atomic_write(path) as temporary:
+        temporary.write_bytes(jpeg)
 
 
 def annotated_jpeg(source: Source, result: FrameResult, *, colour: Colour | None = None) -> bytes:

@@ -93,7 +93,7 @@ def open_writer(path: Path, classes: Sequence[str]) -> Iterator[Writer]:
     """
     check_suffix(path)
     with ExitStack() as stack:
-        with _told_of(path):
+        with write_errors_named(path):
             temporary = stack.enter_context(atomic_write(path))
             # File names need not be valid text; they are written back byte for byte.
             stream = stack.enter_context(
@@ -102,7 +102,7 @@ def open_writer(path: Path, classes: Sequence[str]) -> Iterator[Writer]:
             writer = _FileWriter(path, make_writer(path.suffix.lower(), stream, classes))
         # Outside: what else goes wrong in the block is not this file's fault.
         yield writer
-        with _told_of(path):
+        with write_errors_named(path):
             stack.close()
 
 
@@ -114,16 +114,17 @@ class _FileWriter:
         self._writer = writer
 
     def write(self, result: FrameResult) -> None:
-        with _told_of(self._path):
+        with write_errors_named(self._path):
             self._writer.write(result)
 
     def finish(self) -> None:
-        with _told_of(self._path):
+        with write_errors_named(self._path):
             self._writer.finish()
 
 
 @contextmanager
-def _told_of(path: Path) -> Iterator[None]:
+def write_errors_named(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file is written into a :class:`MediaError` that names it."""
     try:
         yield
     except OSError as error:

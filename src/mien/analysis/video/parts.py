@@ -12,6 +12,7 @@ from mien.analysis.video.checkpoint import Checkpoint, read_checkpoint, write_ch
 from mien.analysis.video.clips import ReadingOptions, ReadingStoppedError, describe_run
 from mien.analysis.video.table import file_stamp, join_tables, partial_file
 from mien.analysis.video.table_formats import check_format, row_suffix
+from mien.analysis.writers import write_errors_named
 from mien.errors import MediaError
 
 
@@ -58,10 +59,8 @@ class ClipTables:
         suffix = row_suffix(table)
         self.paths = [self._folder / f"{number:05d}{suffix}" for number in range(1, len(clips) + 1)]
         self._record = self._folder / "run.json"
-        try:
+        with write_errors_named(table):
             self._open(self._folder, describe_run(clips, options), resume=resume)
-        except OSError as error:
-            raise MediaError(f"{table}: cannot be written: {error.strerror or error}") from error
 
     def is_done(self, path: Path) -> bool:
         """Whether a clip of several has its whole table already."""

@@ -10,8 +10,8 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 from mien.analysis.video.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from mien.analysis.video.results import TrackedFrame, record_columns
 from mien.analysis.video.table_formats import check_format, convert_rows, row_suffix
+from mien.analysis.writers import write_errors_named
 from mien.cache import atomic_write
 from mien.errors import MediaError
 
@@ -89,7 +90,7 @@ class TableWriter:
         self._columns = record_columns(classes) if row_suffix(path) == ".csv" else ()
         self.rows_at: Path | None = None
         self._checkpoint_time = time.monotonic()
-        with _told_of(path):
+        with write_errors_named(path):
             self.resumed = self._find_stopped_run(resume=resume)
             self.frames = self.resumed.frames if self.resumed else 0
             self._last = self.resumed or Checkpoint(made_by=self._made_by)
@@ -117,7 +118,7 @@ class TableWriter:
             with suppress(OSError, MediaError):
                 self._stop()
             return
-        with _told_of(self.path):
+        with write_errors_named(self.path):
             self._rows.close()
             if self.path.suffix.lower() == self.partial.suffix:
                 self.partial.replace(self.path)
@@ -131,7 +132,7 @@ class TableWriter:
         Raises:
             MediaError: The file cannot be written.
         """
-        with _told_of(self.path):
+        with write_errors_named(self.path):
             self._rows.write(self._lines(frame))
             self._rows.flush()
             self.frames += 1
@@ -148,7 +149,7 @@ class TableWriter:
         """
         if self._state is None:
             return
-        with _told_of(self.path):
+        with write_errors_named(self.path):
             self._rows.flush()
             os.fsync(self._rows.fileno())
             self._checkpoint_time = time.monotonic()
@@ -247,7 +248,7 @@ def join_tables(parts: Sequence[Path], path: Path) -> None:
     Raises:
         MediaError: A file cannot be read or written.
     """
-    with _told_of(path):
+    with write_errors_named(path):
         _make_table(parts, path)
 
 
@@ -260,11 +261,3 @@ def _csv_lines(rows: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-@contextmanager
-def _told_of(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from mien.analysis.draw import COLOURS
 from mien.analysis.video.timeline import Person, Timeline
+from mien.analysis.writers import write_errors_named
 from mien.cache import atomic_write
-from mien.errors import MediaError, MissingExtraError
+from mien.errors import MissingExtraError
 from mien.expressions import UNCERTAIN
 
 if TYPE_CHECKING:
@@ -69,11 +70,8 @@ def write_chart(path: Path, timeline: Timeline) -> None:
         # A class named in a script that the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(stream, format=kind, metadata={"Date": None} if kind == "svg" else None)
-    try:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(stream.getvalue())
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with write_errors_named(path), atomic_write(path) as temporary:
+        temporary.write_bytes(stream.getvalue())
 
 
 def draw_timeline(timeline: Timeline, *, width: float = _WIDTH) -> "Figure":
