@@ -8,7 +8,7 @@ import glob
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -35,7 +35,8 @@ Source = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
 #: folder into itself again finds the same pictures.
 ANNOTATED_SUFFIX: Final = "-mien.jpg"
 
-_URL: Final = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+#: What is no path but an address.
+URL: Final = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,26 +110,56 @@ def find_pictures(sources: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
         MediaError: A source does not exist, is a URL, stands for no picture at all, or is a
             folder that cannot be read.
     """
+    return find_files(sources, _PICTURES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileKind:
+    """What is looked for in folders and by patterns.
+
+    Attributes:
+        noun: What one file is called.
+        suffixes: How its name may end, in lower case.
+        list_folder: Returns those in a folder and its folders, by their relative paths, sorted.
+        takes: Whether a file is one, by the parts of its path from a pattern's first wildcard on.
+        refuse_url: Raises a :class:`MediaError` where a source is a URL.
+    """
+
+    noun: str
+    suffixes: tuple[str, ...]
+    list_folder: Callable[[Path], Iterable[str]]
+    takes: Callable[[Sequence[str]], bool]
+    refuse_url: Callable[[str], None]
+
+
+def find_files(sources: Iterable[str | os.PathLike[str]], kind: FileKind) -> Iterator[str]:
+    """Yield the files of a kind that paths, folders and patterns stand for, each once.
+
+    Raises:
+        MediaError: A source does not exist, is a URL, stands for no such file at all, or is a
+            folder that cannot be read.
+    """
     seen: set[str] = set()
     for source in sources:
-        for path in _expand(os.fspath(source)):
+        for path in _expand(os.fspath(source), kind):
             key = str(Path(path).absolute())
             if key not in seen:
                 seen.add(key)
                 yield path
 
 
-def _expand(source: str) -> list[str]:
-    _refuse_url(source)
+def _expand(source: str, kind: FileKind) -> list[str]:
+    kind.refuse_url(source)
+    looked_for = "looked for " + ", ".join(kind.suffixes)
     path = Path(source)
     if path.is_dir():
         try:
-            found = [str(path / name) for name in walk_pictures(path) if not _is_annotated(name)]
+            found = [str(path / name) for name in kind.list_folder(path)]
         except OSError as error:
             name = error.filename or source
             raise MediaError(f"{name}: cannot be read: {error.strerror or error}") from error
         if not found:
-            raise MediaError(f"{source}: no picture in this folder ({_suffix_words()})")
+            raise MediaError(f"{source}: no {kind.noun} in this folder ({looked_for})")
         return found
     # A file whose name holds a bracket is that file; only then may it be a pattern.
     if path.exists() or not glob.has_magic(source):
@@ -142,26 +173,38 @@ def _expand(source: str) -> list[str]:
     found = [
         match
         for match in matches
-        if is_picture("/".join(Path(match).parts[named:]))
-        and not _is_annotated(match)
-        and Path(match).is_file()
+        if kind.takes(Path(match).parts[named:]) and Path(match).is_file()
     ]
     if not found:
-        raise MediaError(f"{source}: no picture matches this pattern ({_suffix_words()})")
+        raise MediaError(f"{source}: no {kind.noun} matches this pattern ({looked_for})")
     return found
+
+
+def _list_pictures(folder: Path) -> list[str]:
+    return [name for name in walk_pictures(folder) if not _is_annotated(name)]
+
+
+def _takes_picture(parts: Sequence[str]) -> bool:
+    path = "/".join(parts)
+    return is_picture(path) and not _is_annotated(path)
 
 
 def _is_annotated(path: str) -> bool:
     return path.lower().endswith(ANNOTATED_SUFFIX)
 
 
-def _suffix_words() -> str:
-    return "looked for " + ", ".join(SUFFIXES)
-
-
 def _refuse_url(source: str) -> None:
-    if _URL.match(source):
+    if URL.match(source):
         raise MediaError(f"{source}: mien does not fetch pictures; download it first")
+
+
+_PICTURES: Final = FileKind(
+    noun="picture",
+    suffixes=SUFFIXES,
+    list_folder=_list_pictures,
+    takes=_takes_picture,
+    refuse_url=_refuse_url,
+)
 
 
 def _read_file(source: str) -> Picture:

@@ -1,8 +1,6 @@
 """Video files read into tables: which there are, one read from its start or on from a stop."""
 
-import glob
 import os
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import mien
+from mien.analysis.media import URL, FileKind, find_files
 from mien.analysis.video.table import TableWriter, open_table
 from mien.errors import MediaError
 from mien.metadata import file_sha256
@@ -30,8 +29,6 @@ CLIP_SUFFIXES: Final = (
 )
 #: How the names of annotated clips end, which folders and patterns leave out.
 ANNOTATED_SUFFIX: Final = "-mien.mp4"
-
-_URL: Final = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,11 +147,7 @@ def find_clips(sources: Iterable[str]) -> list[str]:
     Raises:
         MediaError: A source does not exist, is a URL, or stands for no video at all.
     """
-    found: dict[Path, str] = {}
-    for source in sources:
-        for clip in _expand(source):
-            found.setdefault(Path(clip).absolute(), clip)
-    return list(found.values())
+    return list(find_files(sources, _CLIPS))
 
 
 def read_clip(
@@ -297,37 +290,23 @@ def _open_annotated(stack: ExitStack, job: ClipJob, video: "VideoFile") -> "Anno
     return stack.enter_context(AnnotatedVideo(job.annotated, video=video))
 
 
-def _expand(source: str) -> list[str]:
-    if _URL.match(source):
+def _refuse_url(source: str) -> None:
+    if URL.match(source):
         raise MediaError(f"{source}: a URL, not a file; 'mien webcam' reads streams")
-    path = Path(source)
-    if path.is_dir():
-        found = sorted(str(path / name) for name in _walk(path) if _is_clip(name))
-        if not found:
-            raise MediaError(f"{source}: no video in this folder ({_suffix_words()})")
-        return found
-    # A file whose name holds a bracket is that file; only then may it be a pattern.
-    if path.exists() or not glob.has_magic(source):
-        if not path.exists():
-            raise MediaError(f"{source}: no such file or folder")
-        return [source]
-    # Path.glob would need the pattern's fixed part split off, drives and all.
-    matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207
-    found = [match for match in matches if _is_clip(Path(match).name) and Path(match).is_file()]
-    if not found:
-        raise MediaError(f"{source}: no video matches this pattern ({_suffix_words()})")
-    return found
 
 
-def _walk(folder: Path) -> Iterator[str]:
-    """Yield the files in a folder and its folders, by their relative paths."""
-    try:
-        for parent, _, files in os.walk(folder, onerror=_raise):
-            for name in files:
-                yield (Path(parent).relative_to(folder) / name).as_posix()
-    except OSError as error:
-        name = error.filename or str(folder)
-        raise MediaError(f"{name}: cannot be read: {error.strerror or error}") from error
+def _list_clips(folder: Path) -> list[str]:
+    """Return the clips in a folder and its folders, by their relative paths, sorted.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+    return sorted(
+        name
+        for parent, _, files in os.walk(folder, onerror=_raise)
+        for name in ((Path(parent).relative_to(folder) / file).as_posix() for file in files)
+        if _is_clip(name)
+    )
 
 
 def _raise(error: OSError) -> None:
@@ -340,5 +319,10 @@ def _is_clip(path: str) -> bool:
     return not hidden and lower.endswith(CLIP_SUFFIXES) and not lower.endswith(ANNOTATED_SUFFIX)
 
 
-def _suffix_words() -> str:
-    return "looked for " + ", ".join(CLIP_SUFFIXES)
+_CLIPS: Final = FileKind(
+    noun="video",
+    suffixes=CLIP_SUFFIXES,
+    list_folder=_list_clips,
+    takes=lambda parts: _is_clip(parts[-1]),
+    refuse_url=_refuse_url,
+)
