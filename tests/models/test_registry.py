@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from mien.errors import RecipeError
 from mien.models import MODELS, ModelConfig, build_model, count_multiply_adds, count_parameters
 from mien.models.backbone import BackboneConfig
 from mien.models.plain import PlainNetConfig
@@ -49,6 +50,21 @@ def test_every_model_reads_faces_and_learns_with_every_weight(config: ModelConfi
 )
 def test_pooled_models_read_smaller_faces(config: ModelConfig) -> None:
     assert config.build(5).eval()(torch.zeros(2, 1, 32, 32)).shape == (2, 5)
+
+
+def test_residual_stages_have_blocks_of_their_own() -> None:
+    def stages(blocks: int | tuple[int, ...]) -> list[int]:
+        model: Any = ResidualNetConfig(widths=(4, 8, 16), blocks=blocks).build(5)
+        return [block.conv1.out_channels for block in model.stages]
+
+    assert stages((1, 3, 2)) == [4, 8, 8, 8, 16, 16]
+    assert stages(2) == stages((2, 2, 2)) == [4, 4, 8, 8, 16, 16]
+
+
+@pytest.mark.parametrize("blocks", [0, (1, 2), (1, 0, 1), ()])
+def test_residual_blocks_that_fit_no_stages_are_refused(blocks: int | tuple[int, ...]) -> None:
+    with pytest.raises(RecipeError, match=r"model\.blocks: expected 1 or more, or 3 such numbers"):
+        ResidualNetConfig(widths=(4, 8, 16), blocks=blocks)
 
 
 def test_defaults_build_by_name() -> None:

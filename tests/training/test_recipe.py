@@ -36,6 +36,14 @@ def test_overrides_reach_into_tables() -> None:
     assert (recipe.epochs, recipe.schedule.name, recipe.optimizer.lr) == (3, "linear", 1.0)
 
 
+@pytest.mark.parametrize(("text", "blocks"), [("1", 1), ("[1, 2, 1, 2]", (1, 2, 1, 2))])
+def test_blocks_are_one_number_or_one_a_stage(text: str, blocks: int | tuple[int, ...]) -> None:
+    recipe = load_recipe("mien-s", [f"model.blocks={text}"])
+
+    assert recipe.to_dict()["model"]["blocks"] == (blocks if isinstance(blocks, int) else [*blocks])
+    assert recipe_from_dict(recipe.to_dict()) == recipe
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -57,6 +65,8 @@ def test_overrides_reach_into_tables() -> None:
         ("model_name=residual", "did you mean 'model.name'"),
         ("model.widths=[]", "model.widths: expected channels of 1 or more"),
         ("model.widths=[0]", "model.widths: expected channels of 1 or more"),
+        ("model.blocks=two", "model.blocks: expected a whole number or a list of them, got 'two'"),
+        ("model.blocks=[1, 2]", "model.blocks: expected 1 or more, or 4 such numbers"),
         ("model.dropout=2", "model.dropout: expected 0 up to 1"),
         ("name=other", "copy the file under another"),
         (f"optimizer.lr={'9' * 400}", "optimizer.lr: expected a number"),

@@ -20,7 +20,7 @@ class ResidualNetConfig:
 
     Attributes:
         widths: Channels of each stage; every stage but the first halves the resolution.
-        blocks: Residual blocks in each stage.
+        blocks: Residual blocks in every stage, or a number for each.
         attention: ``squeeze`` (squeeze-and-excitation), ``cbam`` or ``none`` at a block's end.
         squeeze_from: First stage whose blocks have it. From stage 2 on the maps are 6×6 and
             smaller and squeeze-and-excitation costs no measurable time (2 cores, batch 128: 308
@@ -29,7 +29,7 @@ class ResidualNetConfig:
     """
 
     widths: tuple[int, ...] = (32, 64, 128, 256)
-    blocks: int = 2
+    blocks: int | tuple[int, ...] = 2
     attention: Literal["none", "squeeze", "cbam"] = "squeeze"
     squeeze_from: int = 2
     dropout: float = 0.0
@@ -37,10 +37,20 @@ class ResidualNetConfig:
     def __post_init__(self) -> None:
         if not self.widths or min(self.widths) < 1:
             raise RecipeError(f"model.widths: expected channels of 1 or more, got {self.widths}")
-        if self.blocks < 1:
-            raise RecipeError(f"model.blocks: expected 1 or more, got {self.blocks}")
+        if len(self.stage_blocks) != len(self.widths) or min(self.stage_blocks) < 1:
+            raise RecipeError(
+                f"model.blocks: expected 1 or more, or {len(self.widths)} such numbers, one a "
+                f"stage, got {self.blocks}"
+            )
         if not 0 <= self.dropout < 1:
             raise RecipeError(f"model.dropout: expected 0 up to 1, got {self.dropout}")
+
+    @property
+    def stage_blocks(self) -> tuple[int, ...]:
+        """Residual blocks of each stage."""
+        if isinstance(self.blocks, int):
+            return (self.blocks,) * len(self.widths)
+        return self.blocks
 
     @property
     def smallest_size(self) -> int:
@@ -71,8 +81,10 @@ class ResidualNet(nn.Module):
             nn.Conv2d(1, channels, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
         stages = []
-        for stage, width in enumerate(config.widths):
-            for block in range(config.blocks):
+        for stage, (width, blocks) in enumerate(
+            zip(config.widths, config.stage_blocks, strict=True)
+        ):
+            for block in range(blocks):
                 stride = 2 if block == 0 and stage > 0 else 1
                 attention = config.attention if stage >= config.squeeze_from else "none"
                 stages.append(ResidualBlock(channels, width, stride=stride, attention=attention))

@@ -132,6 +132,8 @@ def _build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """Return ``value`` as the type the field asks for, or raise."""
+    if hint == int | tuple[int, ...] and isinstance(value, list | tuple):
+        hint = tuple[int, ...]
     if is_dataclass(hint) and isinstance(value, Mapping):
         return _build(typing.cast(type[Any], hint), value, f"{where}.")
     if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
@@ -150,6 +152,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 def _fits(hint: Any, value: Any) -> bool:
     if typing.get_origin(hint) is Literal:
         return value in typing.get_args(hint)
+    if hint == int | tuple[int, ...]:
+        return type(value) is int
     if hint in (int, float, str, bool):
         return type(value) is hint and (hint is not float or math.isfinite(value))
     return bool(hint == ModelConfig | ClassicalConfig)  # already built, by recipe_from_dict
@@ -160,6 +164,8 @@ def _describe(hint: Any) -> str:
         return " or ".join(repr(choice) for choice in typing.get_args(hint))
     if is_dataclass(hint):
         return "a table"
+    if hint == int | tuple[int, ...]:
+        return "a whole number or a list of them"
     return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(
         hint, str(hint)
     )
