@@ -14,7 +14,8 @@ import mien
 from mien import export as exporting
 from mien.analysis.classifier import softmax
 from mien.data.dataset import ExpressionDataset
-from mien.errors import CheckpointError
+from mien.data.seen_faces import read_seen
+from mien.errors import CheckpointError, ModelError
 from mien.evaluation import evaluate, open_predictor
 from mien.evaluation.calibration.calibrate import calibrate, write_calibration
 from mien.export import describe, export
@@ -164,3 +165,100 @@ def test_a_calibration_travels_with_its_own_checkpoint_only(
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
     torch.save({**torch.load(run / "last.ckpt", weights_only=True), "extra": 1}, run / "other.ckpt")
     assert describe(load_checkpoint(run / "other.ckpt")).temperature == 1
+
+
+@pytest.fixture(scope="module")
+def other_run(
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Another network than ``trained``'s, whose faces are standardised in another way."""
+    folder = tmp_path_factory.mktemp("runs") / "other"
+    model = {"name": "plain", "widths": [8, 8], "convolutions": [1, 1]}
+    train(make_recipe(model=model, data={"scaling": "unit"}, seed=3), faces, folder, device="cpu")
+    return folder
+
+
+def test_an_ensemble_answers_as_its_runs_do_together(
+    trained: Path, other_run: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    first = tmp_path / "first"
+    shutil.copytree(trained, first)
+    write_calibration(calibrate(first, faces), first)
+    calibrated = open_predictor(first).temperature
+
+    done = export([first, other_run], tmp_path / "both.onnx")
+
+    assert calibrated != 1.0
+    assert done.metadata.name == "both"
+    assert max(done.parity.values()) < 1e-4
+    one = evaluate(done.path, faces, "PublicTest")
+    two = evaluate([first, other_run], faces, "PublicTest")
+    assert one.probabilities is not None
+    assert two.probabilities is not None
+    np.testing.assert_allclose(one.probabilities, two.probabilities, atol=1e-5)
+    alone = evaluate(first, faces, "PublicTest")
+    assert one.metrics.loss == pytest.approx(two.metrics.loss, abs=1e-4)
+    assert one.metrics.loss != pytest.approx(alone.metrics.loss, abs=1e-3)
+
+
+def test_an_ensemble_tells_what_its_runs_learned_from(
+    trained: Path, other_run: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    metadata = export([trained, other_run], tmp_path / "both.onnx").metadata
+
+    members = metadata.data["members"]
+    assert [member["recipe"]["model"]["name"] for member in members] == ["residual", "plain"]
+    assert [member["recipe"]["seed"] for member in members] == [0, 3]
+    seen = read_seen(metadata)
+    assert seen is not None
+    assert seen.contains(faces.split("Training").images).all()
+    assert metadata.metrics == {}
+
+
+def test_an_ensemble_is_calibrated_as_one(
+    trained: Path, other_run: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    path = export([trained, other_run], tmp_path / "both.onnx").path
+
+    write_calibration(calibrate(path, faces), path, path)
+
+    assert open_predictor(path).temperature not in (None, 1.0)
+
+
+def test_training_does_not_go_on_from_an_ensemble(
+    trained: Path,
+    other_run: Path,
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
+    tmp_path: Path,
+) -> None:
+    path = export([trained, other_run], tmp_path / "both.onnx").path
+
+    with pytest.raises(ModelError, match=r"both\.onnx: is an ensemble: name one of the runs"):
+        train(make_recipe(initial=str(path)), faces, tmp_path / "run", device="cpu")
+
+
+def test_runs_that_make_no_ensemble_are_refused(
+    trained: Path,
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "both.onnx"
+    fewer = tmp_path / "fewer"
+    classes = {"classes": ["happy", "other=sad+angry+fear+disgust+surprise+neutral"]}
+    train(make_recipe(epochs=1, data=classes), faces, fewer, device="cpu")
+    held = tmp_path / "held"
+    train(make_recipe(epochs=1, data={"hold_out": 0.25}), faces, held, device="cpu")
+
+    with pytest.raises(CheckpointError, match=r"best\.ckpt: is named twice"):
+        export([trained, trained / "best.ckpt"], path)
+    with pytest.raises(CheckpointError, match="must know the same classes"):
+        export([trained, fewer], path)
+    with pytest.raises(CheckpointError, match="other faces were held out"):
+        export([trained, held], path)
+    with pytest.raises(ValueError, match="say where its file goes"):
+        export([trained, fewer])
+    assert not path.exists()

@@ -1,7 +1,8 @@
 """Checkpoint → ONNX: the one bridge from training to analysis."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +14,12 @@ from torch import nn
 
 import mien
 from mien.cache import atomic_write
+from mien.data.seen_faces import SeenFaces
 from mien.errors import CheckpointError
 from mien.evaluation.calibration.model_calibration import read_calibration
 from mien.evaluation.evaluation import FACE_BY_FACE
-from mien.metadata import ModelMetadata, file_sha256, model_file
+from mien.metadata import MEMBERS, ModelMetadata, file_sha256, model_file
+from mien.models.ensemble import EnsembleNet, Member
 from mien.preprocess import FACE_SIZE, FER2013_CROP
 from mien.training.checkpoint import Checkpoint, load_checkpoint
 from mien.training.recipe import Recipe
@@ -47,20 +50,46 @@ class Export:
     metadata: ModelMetadata
 
 
-def export(run: str | Path, path: str | Path | None = None) -> Export:
-    """Write a run's best checkpoint as a self-contained ONNX file.
+def export(run: str | Path | Sequence[str | Path], path: str | Path | None = None) -> Export:
+    """Write a run's best checkpoint, or several as an ensemble, as a self-contained ONNX file.
 
     The file takes ``faces`` float32 ``(N, 1, 48, 48)``, standardised, N free, and gives ``logits``
     ``(N, C)``; everything else needed to use it is in its metadata. It is written only when its
     answers are torch's.
 
     Args:
-        run: A run's folder, or a checkpoint.
-        path: Where the file goes; by default beside the checkpoint, named by its recipe.
+        run: A run's folder, or a checkpoint. Several are an ensemble: the file's probabilities are
+            the mean of theirs.
+        path: Where the file goes; by default beside the checkpoint, named by its recipe. An
+            ensemble's must be given, and names it.
 
     Raises:
-        CheckpointError: The run cannot be used, or ONNX Runtime's answers differ from torch's.
+        CheckpointError: The run cannot be used, ONNX Runtime's answers differ from torch's, or the
+            runs of an ensemble know different classes, are of different data, or one is repeated.
+        ValueError: An ensemble has no path.
     """
+    runs = [run] if isinstance(run, str | Path) else list(run)
+    checkpoints = [_load(one) for one in runs]
+    first = checkpoints[0]
+    if len(runs) == 1:
+        path = Path(path or first.path.with_name(f"{first.recipe.name}.onnx"))
+        network, metadata = first.build_network(), describe(first)
+    elif path is None:
+        raise ValueError("an ensemble is of no run: say where its file goes")
+    else:
+        path = Path(path)
+        network, metadata = _ensemble(checkpoints, path.stem)
+    with atomic_write(path) as temporary:
+        _write_onnx(network, metadata, temporary)
+        parity = {batch: _difference(network, temporary, batch) for batch in PARITY_BATCHES}
+        if max(parity.values()) > PARITY_LIMIT:
+            raise CheckpointError(
+                f"{runs[0]}: ONNX Runtime differs from torch by {parity}; not written"
+            )
+    return Export(path=path, size_bytes=path.stat().st_size, parity=parity, metadata=metadata)
+
+
+def _load(run: str | Path) -> Checkpoint:
     if model_file(run).suffix == ".onnx":
         raise CheckpointError(
             f"{run}: is an ONNX file already; name the run or checkpoint that it came from"
@@ -70,18 +99,56 @@ def export(run: str | Path, path: str | Path | None = None) -> Export:
             f"{run}: a scikit-learn model cannot be exported to ONNX by mien; it is measured with "
             f"'mien evaluate'"
         )
-    checkpoint = load_checkpoint(run)
-    path = Path(path or checkpoint.path.with_name(f"{checkpoint.recipe.name}.onnx"))
-    network = checkpoint.build_network()
-    metadata = describe(checkpoint)
-    with atomic_write(path) as temporary:
-        _write_onnx(network, metadata, temporary)
-        parity = {batch: _difference(network, temporary, batch) for batch in PARITY_BATCHES}
-        if max(parity.values()) > PARITY_LIMIT:
+    return load_checkpoint(run)
+
+
+def _ensemble(checkpoints: Sequence[Checkpoint], name: str) -> tuple[nn.Module, ModelMetadata]:
+    """Return several checkpoints' networks as one, and what its file says of them."""
+    first = checkpoints[0]
+    files = [checkpoint.path.resolve() for checkpoint in checkpoints]
+    for other in checkpoints[1:]:
+        if files.count(other.path.resolve()) > 1:
+            raise CheckpointError(f"{other.path}: is named twice: an ensemble has each run once")
+        if other.classes != first.classes:
             raise CheckpointError(
-                f"{run}: ONNX Runtime differs from torch by {parity}; not written"
+                f"{other.path}: knows {', '.join(other.classes)}, and {first.path} "
+                f"{', '.join(first.classes)}: the runs of an ensemble must know the same classes"
             )
-    return Export(path=path, size_bytes=path.stat().st_size, parity=parity, metadata=metadata)
+        if _measured_on(other) != _measured_on(first):
+            raise CheckpointError(
+                f"{other.path}: other faces were held out from it than from {first.path}: no split "
+                f"could measure the ensemble (data, data.validation, data.hold_out, seed)"
+            )
+    told = [describe(checkpoint) for checkpoint in checkpoints]
+    members = [
+        Member(network=each.build_network(), mean=of.mean, std=of.std, temperature=of.temperature)
+        for each, of in zip(checkpoints, told, strict=True)
+    ]
+    breaches = dict.fromkeys(breach for each in checkpoints for breach in each.breaches)
+    seen = SeenFaces.union(each.seen for each in checkpoints)
+    metadata = replace(
+        told[0],
+        name=name,
+        # Of the first recipe what says which faces are for measuring: it is alike for all.
+        recipe={key: told[0].recipe[key] for key in ("data", "seed")},
+        data={
+            **first.data,
+            "breaches": list(breaches),
+            MEMBERS: [{"recipe": of.recipe, "epoch": of.data["epoch"]} for of in told],
+        },
+        metrics={},
+        seen=seen.to_text() if seen else "",
+        temperature=1.0,
+        uncertain_below=0.0,
+    )
+    return EnsembleNet(members).eval(), metadata
+
+
+def _measured_on(checkpoint: Checkpoint) -> tuple[object, ...]:
+    """Return what decides which faces a run can be measured on."""
+    data = checkpoint.recipe.data
+    held_out = (data.hold_out, checkpoint.recipe.seed) if data.hold_out else None
+    return (checkpoint.data.get("fingerprint"), data.validation, data.classes, held_out)
 
 
 def describe(checkpoint: Checkpoint) -> ModelMetadata:

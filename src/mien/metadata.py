@@ -21,6 +21,9 @@ BEST = "best.ckpt"
 #: A classical baseline's run has this file instead.
 CLASSICAL_FILE = "model.skops"
 
+#: Under this name an ensemble's ``data`` have its members' recipes.
+MEMBERS: Final = "members"
+
 #: Version of this schema; a reader refuses a file of a newer one.
 SCHEMA = 1
 

@@ -13,7 +13,7 @@ from mien.data.dataset import ExpressionDataset
 from mien.data.seen_faces import SeenFaces, read_seen
 from mien.dequantization import float_weights
 from mien.errors import CheckpointError, MienError, ModelError, RecipeError
-from mien.metadata import ModelMetadata
+from mien.metadata import MEMBERS, ModelMetadata
 from mien.models import build_model
 from mien.models.backbone import BackboneConfig
 from mien.preprocess import standardise
@@ -324,6 +324,8 @@ def _from_onnx(path: Path) -> Initial:
         raise ModelError(f"{path}: not an ONNX model") from error
     try:
         facts = ModelMetadata.from_strings({p.key: p.value for p in model.metadata_props})
+        if MEMBERS in facts.data:
+            raise ModelError("is an ensemble: name one of the runs that it was made of")
         seen = read_seen(facts)
         recipe = recipe_from_dict(facts.recipe)
         network = build_model(
