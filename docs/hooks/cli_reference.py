@@ -43,9 +43,14 @@ def _describe(name: str, command: Any) -> str:
     if example:
         parts.append(f"```sh\n{example.strip()}\n```")
     records = [parameter.get_help_record(context) for parameter in command.params]
-    rows = [f"| `{_cell(what)}` | {_prose(_cell(does))} |" for what, does in filter(None, records)]
+    rows = [_row(*record) for record in records if record is not None]
     parts.append("\n".join(["| option | what it does |", "| --- | --- |", *rows]))
     return "\n\n".join(parts)
+
+
+def _row(what: str, does: str) -> str:
+    # "SOURCE... <list[str]>" says one thing twice.
+    return f"| `{_cell(what.partition(' <list')[0])}` | {_prose(_cell(does))} |"
 
 
 def _cell(text: str) -> str:
@@ -54,4 +59,4 @@ def _cell(text: str) -> str:
 
 def _prose(text: str) -> str:
     """Return text that Markdown shows as it stands."""
-    return re.sub(r"([*_<\[])", r"\\\1", text)
+    return re.sub(r"([*_\[])", r"\\\1", text.replace("<", "&lt;"))

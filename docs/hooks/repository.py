@@ -42,8 +42,8 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
             relative = posixpath.relpath(uri, posixpath.dirname(here) or ".")
             return f"[{text}]({relative}{hash_}{anchor})"
         if (ROOT / meant).exists():
-            bare = text.strip("`")
-            return f"`{meant}`" if bare in meant else f"{text} (`{meant}`)"
+            is_its_name = text.strip("`/") in meant
+            return f"`{meant}`" if is_its_name else f"{text} (`{meant}`)"
         return match[0]  # leads nowhere, which a strict build tells
 
     return _LINK.sub(resolve, markdown)
