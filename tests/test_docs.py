@@ -1,0 +1,219 @@
+"""The documentation's links, commands and code; `make docs` builds the site itself."""
+
+import importlib.util
+import itertools
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import av
+import matplotlib as mpl
+import numpy as np
+import pytest
+from PIL import Image
+from typer.main import get_command
+
+import mien
+from mien.cli.app import app
+
+ROOT: Any = get_command(app)
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
+#: Every command by its full name.
+COMMANDS = [
+    (f"mien {outer}" if command is child else f"mien {outer} {inner}", child)
+    for outer, command in ROOT.commands.items()
+    for inner, child in getattr(command, "commands", {outer: command}).items()
+]
+#: Those that docs/hooks/repository.py brings from elsewhere in the repository.
+BROUGHT = {"model-card.md", "benchmarks.md", "changelog.md"}
+#: What their pages show runs in a second or two, one page after another in a folder of its own.
+CHEAP = (
+    "index.md",
+    "tutorials/photos.md",
+    "tutorials/video.md",
+    "how-to/tables.md",
+    "how-to/uncertain.md",
+)
+#: What their pages show is asked of a service.
+ASKING = ("tutorials/service.md", "how-to/call.md")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (DOCS / page).read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def prose(page: str) -> str:
+    text = re.sub(r"^```.*?^```", "", (DOCS / page).read_text("utf-8"), flags=re.M | re.S)
+    return re.sub(r"`[^`]*`", "", text)
+
+
+def shown_commands(page: str) -> Iterator[list[str]]:
+    """Yield the words of every command of mien that a page shows in a block."""
+    for block in blocks(page, "sh") + blocks(page, "text"):
+        for line in block.replace("\\\n", " ").splitlines():
+            if match := re.match(r"(?:[A-Z_0-9]+=\S+ )*(mien .*)", line):
+                yield shlex.split(match[1], comments=True)
+
+
+def options_of(command: Any) -> set[str]:
+    names = (name for option in command.params for name in (*option.opts, *option.secondary_opts))
+    return {name for name in names if name.startswith("-")}
+
+
+def find_command(words: list[str]) -> tuple[Any, list[str]]:
+    """Return the command that words name, and its arguments."""
+    command = ROOT
+    _, *rest = words
+    while rest and (inner := getattr(command, "commands", None)) is not None:
+        assert rest[0] in inner, f"no command {' '.join(words)}"
+        command, rest = inner[rest[0]], rest[1:]
+    return command, rest
+
+
+@pytest.fixture(scope="module")
+def cli_reference() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "cli_reference", DOCS / "hooks" / "cli_reference.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A folder that holds every file which the pages name."""
+    photo = Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    (tmp_path / "photos").mkdir()
+    shutil.copy(photo, tmp_path / "photo.jpg")
+    shutil.copy(photo, tmp_path / "photos" / "one.jpg")
+    with Image.open(photo) as image:
+        image.convert("L").resize((48, 48)).save(tmp_path / "crop.png")
+        still = np.asarray(image.convert("RGB").resize((128, 150)))
+    (tmp_path / "clips").mkdir()
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 128, 150, "yuv420p"
+        for step in range(10):
+            frame = av.VideoFrame.from_ndarray(np.roll(still, step, axis=1), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    shutil.copy(tmp_path / "clip.mp4", tmp_path / "clips" / "one.mp4")
+    return tmp_path
+
+
+def run_page(page: str, desk: Path, port: int = 8000) -> str:
+    """Run a page's shell blocks in one shell, then its Python; return what they print."""
+    script = re.sub(r"^pip install .*$", "", "\n".join(blocks(page, "sh")), flags=re.MULTILINE)
+    called = f'mien() {{ {shlex.quote(sys.executable)} -m mien "$@"; }}'
+    script = f"set -euo pipefail\n{called}\n{script}"
+    commands = [["bash", "-c", script]]
+    commands += [[sys.executable, "-c", code] for code in blocks(page, "python")]
+    printed = ""
+    for command in commands:
+        command[-1] = command[-1].replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+        done = subprocess.run(
+            command,
+            cwd=desk,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env={**os.environ, "no_proxy": "127.0.0.1"},
+        )
+        assert done.returncode == 0, f"{command[-1]}\n{done.stdout}{done.stderr}"
+        printed += done.stdout
+    return printed
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(\s*([^)\s]+)\)", prose(page)):
+        path = target.partition("#")[0]
+        if path and "://" not in target:
+            meant = (DOCS / page).parent / path
+            brought = os.path.relpath(meant, DOCS) in BROUGHT
+            assert brought or meant.exists(), f"{page} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_are_called_as_they_can_be(page: str) -> None:
+    for line in shown_commands(page):
+        # From a pipe on the words are the shell's.
+        words = list(itertools.takewhile(lambda word: word not in "|><&;", line))
+        command, arguments = find_command(words)
+        try:
+            command.make_context(" ".join(words), arguments)
+        except Exception as error:
+            pytest.fail(f"{page} shows {' '.join(words)}: {error}")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_and_options_in_a_sentence_are_there(page: str) -> None:
+    text = re.sub(r"^```.*?^```", "", (DOCS / page).read_text("utf-8"), flags=re.M | re.S)
+    for code in re.findall(r"`([^`\n]+)`", text):
+        words = code.split()
+        if words[0] == "mien" and len(words) > 1 and not words[1].isupper():
+            command, arguments = find_command(words)
+            options = {word.partition("=")[0] for word in arguments if word.startswith("--")}
+            assert options <= options_of(command) | {"--help"}, f"{page}: {code}"
+        elif words[0].startswith("--"):
+            option = words[0].partition("=")[0]
+            assert any(option in options_of(command) for _, command in COMMANDS), f"{page}: {code}"
+
+
+def test_the_reference_has_every_command_and_option(cli_reference: ModuleType) -> None:
+    told = cli_reference.reference()
+
+    assert cli_reference.PLACE in (DOCS / "reference" / "commands.md").read_text("utf-8")
+    sections = dict(part.split("\n", 1) for part in told.removeprefix("## ").split("\n\n## "))
+    assert set(sections) == {name for name, _ in COMMANDS}
+    for name, command in COMMANDS:
+        for option in options_of(command):
+            assert option in sections[name], f"{name}: {option}"
+    lines = [line for line in told.splitlines() if line.startswith("|")]
+    assert all(line.replace("\\|", "").count("|") == 3 for line in lines), "a table is torn"
+
+
+def test_the_reference_has_every_public_name() -> None:
+    page = (DOCS / "reference" / "python.md").read_text("utf-8")
+
+    shown = re.findall(r"^::: (\S+)$", page, flags=re.MULTILINE)
+    for name in set(mien.__all__) - {"__version__", "EXPRESSIONS"}:
+        # Not imported: what trains takes seconds.
+        assert f"{mien._HOMES[name]}.{name}" in shown
+    assert "\n### EXPRESSIONS\n" in page
+    assert ", ".join(mien.EXPRESSIONS) in " ".join(page.split())
+
+
+@pytest.mark.parametrize("page", CHEAP)
+def test_what_a_page_shows_runs(page: str, desk: Path) -> None:
+    assert run_page(page, desk)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_what_is_asked_of_a_service_is_answered(desk: Path) -> None:
+    command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--no-page", "--threads", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as service:
+        try:
+            assert service.stderr is not None
+            address = re.search(r"127\.0\.0\.1:(\d+)", service.stderr.readline())
+            assert address is not None
+            answers = [run_page(page, desk, int(address[1])) for page in ASKING]
+        finally:
+            service.terminate()
+    for answer in answers:
+        assert '"result":' in answer
+        assert "urn:mien:problem" not in answer
+    assert (desk / "rows.csv").read_text("utf-8").startswith("source,frame,")
