@@ -1,5 +1,6 @@
 import ast
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,17 @@ def test_reading_expressions_loads_no_torch() -> None:
     loaded = modules_loaded_by("import mien; mien.Analyzer; import mien.analysis.mtcnn")
 
     assert not loaded & {"torch", "lightning", "tensorflow", "cv2", "mtcnn"}
+
+
+def test_nothing_is_reported_to_the_runtimes_maker(tmp_path: Path) -> None:
+    """Where ONNX Runtime reports, it first makes up an id for the machine and keeps it there."""
+    # On CI it is silent of itself, and then this would show nothing.
+    kept = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": os.defpath}
+    code = "import mien; mien.Analyzer(); import os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=kept
+    )
+
+    assert done.stdout == "1\n"
+    assert not [path for path in tmp_path.rglob("*") if "microsoft" in path.name.lower()]

@@ -8,6 +8,7 @@
 Importing this loads neither torch nor ONNX Runtime; each name below is fetched when first used.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from mien.expressions import EXPRESSIONS
     from mien.results import Face, FrameResult, Probabilities
     from mien.training import load_recipe, train
+
+# From version 1.29 on ONNX Runtime tells its maker what is run, unless this is there as it loads;
+# whoever wants that sets 0. Source: https://github.com/microsoft/onnxruntime/pull/27379
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 
