@@ -247,12 +247,12 @@ def test_a_key_is_asked_for(analyzer: Analyzer, clip: bytes) -> None:
 
 
 def test_a_private_folder_is_gone_with_its_owner(tmp_path: Path) -> None:
-    with private_folder(tmp_path) as mine:
+    with private_folder("videos", tmp_path) as mine:
         assert stat.S_IMODE(mine.stat().st_mode) == 0o700
         left = tmp_path / "mien-videos-of-a-killed-one"
         left.mkdir()
         (left / "in-use").touch()
-        with private_folder(tmp_path) as other:
+        with private_folder("videos", tmp_path) as other:
             assert not left.exists()
             assert mine.exists()
         assert not other.exists()

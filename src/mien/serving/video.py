@@ -10,7 +10,7 @@ from mien.serving.intake import until
 from mien.serving.problems import Problem, problem_responses
 from mien.serving.schema import VideoAnswer, VideoSummary
 from mien.serving.service import Service
-from mien.serving.video_job import JobFolder, JobState, VideoOptions, check_video
+from mien.serving.video_job import JobFolder, JobState, VideoOptions
 from mien.serving.video_upload import receive_video
 
 _MEDIA_TYPES: Final = {
@@ -62,7 +62,7 @@ async def start(
         folder = service.videos.folder(job_id)
         async with until(deadline, 408, "the video did not arrive in time"):
             source = await receive_video(request, folder.upload, service.settings.max_video_bytes)
-        await asyncio.to_thread(check_video, folder.upload, source, service.settings)
+        await service.videos.check(job_id, source)
         state = service.videos.start(job_id, VideoOptions(source=source, fps=fps))
     location = f"{request.scope.get('root_path', '')}/v1/video/{job_id}"
     return JSONResponse(_answer(service, job_id, state), 202, headers={"Location": location})
