@@ -17,6 +17,7 @@ try:
 except ModuleNotFoundError:  # Windows, where temporary files are left to the system
     fcntl = None  # type: ignore[assignment]
 
+_PREFIX: Final = "mien-"
 _LOCK: Final = "in-use"
 
 
@@ -25,16 +26,15 @@ def private_folder(purpose: str, parent: Path | None = None) -> Iterator[Path]:
     """Yield a new folder of mode 0700, which is removed with the block.
 
     Args:
-        purpose: A word for its name. Folders of the same purpose that dead processes left are
+        purpose: A word for its name. Folders that dead processes left, of any purpose, are
             removed.
         parent: Where to make it; the system's temporary folder by default.
     """
     place = Path(tempfile.gettempdir()) if parent is None else parent
-    prefix = f"mien-{purpose}-"
-    for folder in place.glob(f"{prefix}*"):
+    for folder in place.glob(f"{_PREFIX}*"):
         if is_abandoned(folder):
             shutil.rmtree(folder, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{purpose}-", dir=place))
     try:
         with hold(folder):
             yield folder

@@ -102,8 +102,8 @@ class JobFolder:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether nobody wants it any longer."""
-        return self._cancel.exists()
+        """Whether nobody wants it any longer, or its folder went with a service that was killed."""
+        return self._cancel.exists() or not self.path.exists()
 
     def cancel(self) -> None:
         """Have whoever reads it stop at the next frame."""
