@@ -12,9 +12,10 @@ from fastapi.testclient import TestClient
 
 from mien.analysis.analyzer import Analyzer
 from mien.serving.app import create_app
-from mien.serving.private_folder import private_folder
+from mien.serving.private_folder import hold, private_folder
 from mien.serving.schema import VideoAnswer, VideoSummary
 from mien.serving.settings import ServiceSettings
+from mien.serving.video_job import JobFolder, JobState
 
 ROOT = "/v1/video"
 
@@ -232,6 +233,25 @@ def test_another_worker_tells_and_cancels(
     assert client.get(job).status_code == 404
     gate.opened.set()
     until(lambda: not list(folder.iterdir()))
+
+
+def test_what_a_killed_worker_left_is_told_and_removed(analyzer: Analyzer, tmp_path: Path) -> None:
+    settings = ServiceSettings(threads=1, video_folder=tmp_path)
+    with TestClient(create_app(settings, analyzer=analyzer)) as client:
+        reading, arriving = tmp_path / ("r" * 32), tmp_path / ("a" * 32)
+        for folder in (reading, arriving):
+            folder.mkdir()
+            hold(folder).close()
+            (folder / "upload").write_bytes(b"half a clip")
+        JobFolder(reading).write_state(JobState(source="clip.mp4", state="running", frames=3))
+
+        answer = client.get(f"{ROOT}/{reading.name}").json()
+        client.app.state.service.videos.sweep()  # type: ignore[attr-defined]
+
+    assert (answer["state"], answer["frames"]) == ("failed", 3)
+    assert answer["problem"]["type"] == "urn:mien:problem:worker-died"
+    assert not (reading / "upload").exists()
+    assert not arriving.exists()
 
 
 @pytest.mark.parametrize("job", ["x", "..", "a" * 32, "%2e%2e%2f" + "a" * 23])
