@@ -35,6 +35,8 @@ _KNOWN_FORMATS: Final = ",".join(
 )
 #: Streams in a guarded file: cameras write a handful, of sound and data among them.
 _MOST_STREAMS: Final = 32
+#: Threads that decode a guarded file: each keeps frames, which are not to grow with the cores.
+MOST_THREADS: Final = 4
 #: Demuxers that make a "video" of pictures and text.
 _NOT_VIDEO: Final = ("image2", "tty", "bin", "xbin", "idf", "adf")
 

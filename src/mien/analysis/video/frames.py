@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.analysis.video.decoding import (
+    MOST_THREADS,
     FrameClock,
     FrameConverter,
     VideoGuard,
@@ -167,13 +168,16 @@ class VideoFile:
         """Read the file to its end without decoding it, as a file of a stranger is tried.
 
         Raises:
-            MediaError: It cannot be opened.
+            MediaError: It cannot be opened, or says that it holds more than there is memory for.
         """
         av = import_av()
         with self._open() as container, suppress(av.FFmpegError):
-            for _ in container.demux(find_video(container, str(self.path))):
-                if self._guard is not None:
-                    self._guard.check()
+            try:
+                for _ in container.demux(find_video(container, str(self.path))):
+                    if self._guard is not None:
+                        self._guard.check()
+            except MemoryError as error:  # FFmpeg's own is one too
+                raise MediaError(f"{self.path}: takes more memory than a video may") from error
 
     def _open(self) -> "InputContainer":
         if self.path.is_dir():
@@ -259,6 +263,7 @@ class VideoFile:
         stream.thread_type = "AUTO"
         if self._guard is not None:
             stream.codec_context.options = self._guard.codec_options()
+            stream.codec_context.thread_count = MOST_THREADS
         packets = container.demux(stream)
         while True:
             if self._guard is not None:
