@@ -36,7 +36,7 @@ _KNOWN_FORMATS: Final = ",".join(
 #: Streams in a guarded file: cameras write a handful, of sound and data among them.
 _MOST_STREAMS: Final = 32
 #: Threads that decode a guarded file: each keeps frames, which are not to grow with the cores.
-MOST_THREADS: Final = 4
+_MOST_THREADS: Final = 4
 #: Demuxers that make a "video" of pictures and text.
 _NOT_VIDEO: Final = ("image2", "tty", "bin", "xbin", "idf", "adf")
 
@@ -62,11 +62,15 @@ class VideoGuard:
         return {
             "format_whitelist": _KNOWN_FORMATS,
             "max_streams": str(_MOST_STREAMS),
-            **self.codec_options(),
+            **self._codec_options(),
         }
 
-    def codec_options(self) -> dict[str, str]:
-        """Return what a decoder is told."""
+    def prepare(self, stream: "VideoStream") -> None:
+        """Limit the decoder of a stream, before its first packet."""
+        stream.codec_context.options = self._codec_options()
+        stream.codec_context.thread_count = _MOST_THREADS
+
+    def _codec_options(self) -> dict[str, str]:
         return {"max_pixels": str(self.max_pixels)}
 
 

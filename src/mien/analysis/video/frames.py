@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.analysis.video.decoding import (
-    MOST_THREADS,
     FrameClock,
     FrameConverter,
     VideoGuard,
@@ -262,8 +261,7 @@ class VideoFile:
         av = import_av()
         stream.thread_type = "AUTO"
         if self._guard is not None:
-            stream.codec_context.options = self._guard.codec_options()
-            stream.codec_context.thread_count = MOST_THREADS
+            self._guard.prepare(stream)
         packets = container.demux(stream)
         while True:
             if self._guard is not None:
