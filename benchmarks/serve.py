@@ -1,15 +1,16 @@
 """Does the service keep up with the batch pipeline when many clients ask at once?
 
-One command: the pictures through ``Analyzer.analyze_many`` in a process of its own, then through
-``mien serve`` in another, asked by several clients at once; the same pictures, the same number of
-threads, one after the other::
+One command: the pictures through ``Analyzer.analyze_many`` in a process of its own, for half of the
+time before and half after ``mien serve`` is asked by several clients at once; the same pictures and
+number of threads, one after the other::
 
     python benchmarks/serve.py PHOTO... [--clients 32] [--seconds 60] [--threads 2]
 
-Prints pictures a second and processor time a picture of both, the share that the service reaches,
-p50, p95 and p99 of its latency, how many requests failed, how many were put off (429) and tried
-again, and the service's memory before and after. The clients take processor time as well, from the
-same machine; where it has other work too, only the processor times can be compared.
+Prints a block of Markdown: pictures a second and processor time a picture of both, the share that
+the service reaches, p50, p95 and p99 of its latency, how many requests failed, how many were put
+off (429) and tried again, and the service's memory at the start, in the middle and at the end. The
+clients take processor time as well, from the same machine; where it has other work too, only the
+processor times can be compared.
 """
 
 import argparse
@@ -23,7 +24,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import httpx
@@ -31,18 +34,43 @@ import httpx
 from machine import describe_machine
 from mien.analysis.analyzer import Analyzer
 
+_BOUNDARY = "mien-benchmark"
+
 
 @dataclass
 class Tally:
     """What the clients saw.
 
     Attributes:
-        latencies_ms: Of each answered request, from its first attempt on.
+        latencies_ms: Of each request that was answered with a reading, from its first attempt on.
         statuses: How many answers had which status; 0 for none at all.
     """
 
     latencies_ms: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Pictures a second, and processor milliseconds a picture."""
+
+    a_second: float
+    cpu_ms: float
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the service did while it was asked.
+
+    Attributes:
+        rate: How fast it answered.
+        tally: What its clients saw.
+        memory_mb: What it held, from the start to the end.
+    """
+
+    rate: Rate
+    tally: Tally
+    memory_mb: list[float]
 
 
 def main() -> None:
@@ -54,21 +82,28 @@ def main() -> None:
     parser.add_argument("--pipeline", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.pipeline:
-        print(json.dumps(measure_pipeline(arguments)))
+        print(json.dumps(asdict(measure_pipeline(arguments))))
         return
-    print(describe_machine("mien", "numpy", "pillow", "onnxruntime", "fastapi", "uvicorn"))
-    print(
-        f"clients: {arguments.clients}, threads: {arguments.threads}, {arguments.seconds:g} s each"
+    before = run_pipeline()
+    load = run_service(arguments)
+    after = run_pipeline()
+    pipeline = Rate(
+        (before.a_second + after.a_second) / 2,
+        (before.cpu_ms * before.a_second + after.cpu_ms * after.a_second)
+        / (before.a_second + after.a_second),
     )
+    print_markdown(arguments, pipeline, load)
+
+
+def run_pipeline() -> Rate:
+    """Measure the batch pipeline in a process that has done nothing else."""
     command = [sys.executable, __file__, *sys.argv[1:], "--pipeline"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    pipeline = json.loads(done.stdout)
-    print(f"analyze_many: {pipeline['rate']:.1f} pictures/s, {pipeline['cpu_ms']:.0f} ms each")
-    print_service(arguments, pipeline["rate"])
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return Rate(**json.loads(done.stdout))
 
 
-def measure_pipeline(arguments: argparse.Namespace) -> dict[str, float]:
-    """Return pictures a second of the batch pipeline, and processor milliseconds a picture.
+def measure_pipeline(arguments: argparse.Namespace) -> Rate:
+    """Return how fast the batch pipeline is, for half of the time.
 
     It is given all threads for each picture, where the service has one for each of several.
     """
@@ -78,19 +113,35 @@ def measure_pipeline(arguments: argparse.Namespace) -> dict[str, float]:
     start, cpu_start = time.perf_counter(), time.process_time()
     # Results come in groups, so the pictures end with the time, and all results are counted.
     endless = itertools.takewhile(
-        lambda _: time.perf_counter() - start < arguments.seconds, itertools.cycle(pictures)
+        lambda _: time.perf_counter() - start < arguments.seconds / 2, itertools.cycle(pictures)
     )
     count = sum(1 for _ in analyzer.analyze_many(endless))
-    cpu_ms = (time.process_time() - cpu_start) * 1e3 / count
-    return {"rate": count / (time.perf_counter() - start), "cpu_ms": cpu_ms}
+    spent_ms = (time.process_time() - cpu_start) * 1e3
+    return Rate(count / (time.perf_counter() - start), spent_ms / count)
 
 
-def print_service(arguments: argparse.Namespace, pipeline: float) -> None:
-    """Start the service, ask it, and print what was seen."""
-    command = [sys.executable, "-m", "mien", "serve", "--port", "0"]
-    command += ["--threads", str(arguments.threads)]
-    log = subprocess.PIPE
-    with subprocess.Popen(command, stderr=log, text=True) as process:
+def run_service(arguments: argparse.Namespace) -> Load:
+    """Start the service, ask it, and return what was seen."""
+    bodies = [multipart(path.read_bytes()) for path in arguments.photos]
+    with started(arguments.threads) as (process, url):
+        asyncio.run(ask(url, bodies, clients=2, seconds=min(2.0, arguments.seconds)))
+        memory, cpu_start = [memory_mb(process)], cpu_ms(process)
+        start = time.perf_counter()
+        tally = asyncio.run(ask_watched(url, bodies, arguments, process, memory))
+        answered = max(len(tally.latencies_ms), 1)
+        rate = Rate(
+            len(tally.latencies_ms) / (time.perf_counter() - start),
+            (cpu_ms(process) - cpu_start) / answered,
+        )
+    return Load(rate, tally, memory)
+
+
+@contextmanager
+def started(threads: int) -> Iterator[tuple[int, str]]:
+    """Yield the process and address of a service of its own."""
+    command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--no-page"]
+    command += ["--threads", str(threads)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
         found = re.search(r"http://\S+:\d+", line)
@@ -99,39 +150,85 @@ def print_service(arguments: argparse.Namespace, pipeline: float) -> None:
         # Its log is not read, and would stop it when the pipe is full.
         drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
         try:
-            pictures = [path.read_bytes() for path in arguments.photos]
-            asyncio.run(ask(found[0], pictures, clients=2, seconds=1))
-            before, cpu_start = memory_mb(process.pid), cpu_ms(process.pid)
-            start = time.perf_counter()
-            tally = asyncio.run(
-                ask(found[0], pictures, clients=arguments.clients, seconds=arguments.seconds)
-            )
-            rate = len(tally.latencies_ms) / (time.perf_counter() - start)
-            after, spent_ms = memory_mb(process.pid), cpu_ms(process.pid) - cpu_start
+            yield process.pid, found[0]
         finally:
             process.terminate()
             process.wait()
             drain.wait()
-    cuts = statistics.quantiles(tally.latencies_ms, n=100)
+
+
+async def ask_watched(
+    url: str,
+    bodies: list[bytes],
+    arguments: argparse.Namespace,
+    process: int,
+    memory: list[float],
+) -> Tally:
+    """Ask, and note the service's memory twenty times meanwhile."""
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(arguments.seconds / 20)
+            memory.append(memory_mb(process))
+
+    watching = asyncio.create_task(watch())
+    tally = await ask(url, bodies, clients=arguments.clients, seconds=arguments.seconds)
+    watching.cancel()
+    memory.append(memory_mb(process))
+    return tally
+
+
+def print_markdown(arguments: argparse.Namespace, pipeline: Rate, load: Load) -> None:
+    """Print what was measured, and on what."""
+    tally, memory = load.tally, load.memory_mb
     failed = sum(count for status, count in tally.statuses.items() if status not in (200, 429))
-    each_ms = spent_ms / len(tally.latencies_ms)
-    share = rate / pipeline
-    print(f"mien serve: {rate:.1f} pictures/s, {each_ms:.0f} ms each; {share:.2f} of analyze_many")
-    print(f"latency: p50 {cuts[49]:.0f} ms, p95 {cuts[94]:.0f} ms, p99 {cuts[98]:.0f} ms")
-    print(f"failed: {failed}, put off: {tally.statuses[429]}, answered: {tally.statuses[200]}")
-    print(f"memory: {before:.0f} MB before, {after:.0f} MB after")
+    share = load.rate.a_second / pipeline.a_second
+    print(describe_machine("mien", "numpy", "pillow", "onnxruntime", "fastapi", "uvicorn"))
+    print(
+        f"{len(arguments.photos)} pictures in turn, {arguments.threads} threads, "
+        f"{arguments.clients} clients, {arguments.seconds:g} s\n"
+    )
+    print("| | pictures/s | CPU ms a picture |\n|---|---:|---:|")
+    for name, rate in (("`analyze_many`", pipeline), ("`mien serve`", load.rate)):
+        print(f"| {name} | {rate.a_second:.1f} | {rate.cpu_ms:.1f} |")
+    print(f"| share | {share:.2f} | {load.rate.cpu_ms / pipeline.cpu_ms:.2f} |\n")
+    print("| latency of `mien serve` | ms |\n|---|---:|")
+    if len(tally.latencies_ms) > 1:
+        cuts = statistics.quantiles(tally.latencies_ms, n=100)
+        for percent in (50, 95, 99):
+            print(f"| p{percent} | {cuts[percent - 1]:.0f} |")
+    print("\n| requests | |\n|---|---:|")
+    print(f"| answered | {tally.statuses[200]} |")
+    print(f"| put off (429), then answered | {tally.statuses[429]} |")
+    print(f"| failed | {failed} |\n")
+    print("| memory | MB |\n|---|---:|")
+    middle = memory[len(memory) // 2]
+    for name, held in (("start", memory[0]), ("middle", middle), ("end", memory[-1])):
+        print(f"| {name} | {held:.0f} |")
+    print(f"| most | {max(memory):.0f} |")
 
 
-async def ask(url: str, pictures: list[bytes], *, clients: int, seconds: float) -> Tally:
+def multipart(picture: bytes) -> bytes:
+    """Return a form with a picture, made once so that the clients take little of the processor."""
+    head = 'Content-Disposition: form-data; name="picture"; filename="p.jpg"'
+    return (
+        f"--{_BOUNDARY}\r\n{head}\r\n\r\n".encode() + picture + f"\r\n--{_BOUNDARY}--\r\n".encode()
+    )
+
+
+async def ask(url: str, bodies: list[bytes], *, clients: int, seconds: float) -> Tally:
     """Let some clients ask for pictures in turn, each again as soon as it is answered."""
     tally = Tally()
     until = time.perf_counter() + seconds
     async with httpx.AsyncClient(
-        base_url=url, timeout=60, limits=httpx.Limits(max_connections=clients)
+        base_url=url,
+        timeout=60,
+        limits=httpx.Limits(max_connections=clients),
+        headers={"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"},
     ) as client:
         await asyncio.gather(
             *(
-                ask_again(client, pictures[i % len(pictures) :] + pictures, until, tally)
+                ask_again(client, bodies[i % len(bodies) :] + bodies, until, tally)
                 for i in range(clients)
             )
         )
@@ -139,21 +236,22 @@ async def ask(url: str, pictures: list[bytes], *, clients: int, seconds: float) 
 
 
 async def ask_again(
-    client: httpx.AsyncClient, pictures: list[bytes], until: float, tally: Tally
+    client: httpx.AsyncClient, bodies: list[bytes], until: float, tally: Tally
 ) -> None:
-    for picture in itertools.cycle(pictures):
+    for body in itertools.cycle(bodies):
         start = time.perf_counter()
         if start > until:
             return
         while True:
             try:
-                response = await client.post("/v1/analyze", files={"picture": ("p.jpg", picture)})
+                response = await client.post("/v1/analyze", content=body)
             except httpx.HTTPError:
                 tally.statuses[0] += 1
                 break
             tally.statuses[response.status_code] += 1
-            if response.status_code != 429:
+            if response.status_code == 200:
                 tally.latencies_ms.append((time.perf_counter() - start) * 1e3)
+            if response.status_code != 429:
                 break
             await asyncio.sleep(float(response.headers["retry-after"]))
 

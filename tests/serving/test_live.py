@@ -93,6 +93,33 @@ def test_who_may_not_come_in(analyzer: Analyzer, nobody: bytes) -> None:
         assert refusal(client, **key) == 503
 
 
+def test_who_sends_no_frame_gives_its_place_back(analyzer: Analyzer, nobody: bytes) -> None:
+    settings = ServiceSettings(max_live=1, live_idle_s=0.3, threads=1)
+    app = create_app(settings, analyzer=analyzer)
+    with TestClient(app) as client:
+        for sent in ([], [nobody]):
+            with client.websocket_connect("/v1/live") as live:
+                for frame in sent:
+                    live.send_bytes(frame)
+                    assert live.receive_json()["problem"] is None
+                # Words keep no place, though they are answered.
+                live.send_text("still here")
+                assert live.receive_json()["problem"]["type"].endswith("not-binary")
+                closed = live.receive()
+            assert closed["code"] == 3008
+            assert closed["reason"] == "no frame for 0.3 s: connect again"
+        assert app.state.service.live == 0
+
+
+def test_who_waits_for_an_answer_is_not_idle(gated: Analyzer, gate: Any, nobody: bytes) -> None:
+    app = create_app(ServiceSettings(live_idle_s=0.05, threads=1), analyzer=gated)
+    with TestClient(app) as client, client.websocket_connect("/v1/live") as live:
+        live.send_bytes(nobody)
+        assert gate.entered.acquire(timeout=20)
+        threading.Timer(0.2, gate.opened.set).start()
+        assert live.receive_json()["problem"] is None
+
+
 def test_who_leaves_before_the_answer_breaks_nothing(analyzer: Analyzer, nobody: bytes) -> None:
     app = create_app(ServiceSettings(threads=1), analyzer=analyzer)
     frame = {"type": "websocket.receive", "bytes": nobody}

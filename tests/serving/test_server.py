@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,14 @@ WAIT_S = 120
 
 
 @contextmanager
-def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Start ``mien serve`` at any free port, and yield its process and address."""
-    command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--threads", "1", *options]
-    environment = {**os.environ, "MIEN_API_KEY": "sesame"}
+def serving(*options: str, port: int = 0, **more: str) -> Iterator[tuple[Any, str]]:
+    """Start ``mien serve``, by default at any free port, and yield its process and address.
+
+    What is named beside the options goes into its environment.
+    """
+    command = [sys.executable, "-m", "mien", "serve", "--port", str(port), "--threads", "1"]
+    command += options
+    environment = {**os.environ, "MIEN_API_KEY": "sesame", **more}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stderr is not None
     try:
@@ -150,6 +155,62 @@ def test_several_workers_count_together_and_end_together(sad_model: Path, nobody
         assert 'mien_requests_total{route="/v1/analyze",status="200"} 8.0' in figures
         process.kill()
         _wait_until_closed("127.0.0.1", int(url.rpartition(":")[2]))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="it looks into processes")
+def test_killed_under_load_it_goes_on_or_starts_again(
+    sad_model: Path, nobody: bytes, write_clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", nobody, frames=3000)
+    place = tmp_path / "temporary"
+    place.mkdir()
+    model = ("--model", str(sad_model), "--no-page")
+    with serving(*model, "--workers", "2", TMPDIR=str(place)) as (process, url):
+        client = Client(url, api_key="sesame", timeout_s=WAIT_S)
+        video = client.send_video(clip)
+        os.kill(_reader_of(video.id, process.pid), signal.SIGKILL)
+
+        assert client.analyze(nobody, whole_image=True).expression == "sad", "the other goes on"
+        with pytest.raises(ServiceError, match="was killed"):
+            video.wait(timeout_s=WAIT_S)
+        assert not list(place.rglob("upload"))
+
+        client.send_video(clip)
+        with ThreadPoolExecutor() as pool:
+            load = [pool.submit(_ask_until_refused, client, nobody) for _ in range(4)]
+            time.sleep(0.3)
+            process.kill()
+            process.wait()
+            assert all("reached" in asked.result() for asked in load)
+
+    port = int(url.rpartition(":")[2])
+    _wait_until_closed("127.0.0.1", port)
+    with serving(*model, port=port, TMPDIR=str(place)) as (_, url):
+        client = Client(url, api_key="sesame", timeout_s=WAIT_S)
+        assert client.analyze(nobody, whole_image=True).expression == "sad"
+        (folder,) = place.glob("mien-*")
+        assert [path.name for path in folder.iterdir()] == ["in-use"], "of the dead nothing is left"
+
+
+def _reader_of(video_id: str, supervisor: int) -> int:
+    """Return the worker that holds a clip, as soon as there is one."""
+    until = time.monotonic() + WAIT_S
+    while time.monotonic() < until:
+        children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+        for child in children:
+            files = Path(f"/proc/{child}/fd").iterdir()
+            if any(video_id in str(file.readlink()) for file in files if file.is_symlink()):
+                return int(child)
+        time.sleep(0.05)
+    pytest.fail("nobody reads it")
+
+
+def _ask_until_refused(client: Client, picture: bytes) -> str:
+    while True:
+        try:
+            assert client.analyze(picture, whole_image=True).expression == "sad"
+        except ServiceError as error:
+            return str(error)
 
 
 def _get(url: str, path: str) -> str:

@@ -12,9 +12,10 @@ from fastapi.testclient import TestClient
 
 from mien.analysis.analyzer import Analyzer
 from mien.serving.app import create_app
-from mien.serving.private_folder import private_folder
+from mien.serving.private_folder import hold, private_folder
 from mien.serving.schema import VideoAnswer, VideoSummary
 from mien.serving.settings import ServiceSettings
+from mien.serving.video_job import JobFolder, JobState
 
 ROOT = "/v1/video"
 
@@ -234,6 +235,25 @@ def test_another_worker_tells_and_cancels(
     until(lambda: not list(folder.iterdir()))
 
 
+def test_what_a_killed_worker_left_is_told_and_removed(analyzer: Analyzer, tmp_path: Path) -> None:
+    settings = ServiceSettings(threads=1, video_folder=tmp_path)
+    with TestClient(create_app(settings, analyzer=analyzer)) as client:
+        reading, arriving = tmp_path / ("r" * 32), tmp_path / ("a" * 32)
+        for folder in (reading, arriving):
+            folder.mkdir()
+            hold(folder).close()
+            (folder / "upload").write_bytes(b"half a clip")
+        JobFolder(reading).write_state(JobState(source="clip.mp4", state="running", frames=3))
+
+        answer = client.get(f"{ROOT}/{reading.name}").json()
+        client.app.state.service.videos.sweep()  # type: ignore[attr-defined]
+
+    assert (answer["state"], answer["frames"]) == ("failed", 3)
+    assert answer["problem"]["type"] == "urn:mien:problem:worker-died"
+    assert not (reading / "upload").exists()
+    assert not arriving.exists()
+
+
 @pytest.mark.parametrize("job", ["x", "..", "a" * 32, "%2e%2e%2f" + "a" * 23])
 def test_ids_are_not_to_be_guessed(videos: tuple[TestClient, Path], job: str) -> None:
     client, _ = videos
@@ -247,12 +267,12 @@ def test_a_key_is_asked_for(analyzer: Analyzer, clip: bytes) -> None:
 
 
 def test_a_private_folder_is_gone_with_its_owner(tmp_path: Path) -> None:
-    with private_folder(tmp_path) as mine:
+    with private_folder("videos", tmp_path) as mine:
         assert stat.S_IMODE(mine.stat().st_mode) == 0o700
         left = tmp_path / "mien-videos-of-a-killed-one"
         left.mkdir()
         (left / "in-use").touch()
-        with private_folder(tmp_path) as other:
+        with private_folder("videos", tmp_path) as other:
             assert not left.exists()
             assert mine.exists()
         assert not other.exists()

@@ -39,6 +39,9 @@ def serve(
     ] = 128,
     max_waiting_mb: Annotated[float, typer.Option(help="What they may have, in MB.")] = 256,
     max_live: Annotated[int, typer.Option(help="Live cameras at once.")] = 8,
+    live_idle_s: Annotated[
+        float, typer.Option(help="Seconds without a frame until a live camera is let go.")
+    ] = 60,
     max_video_mb: Annotated[float, typer.Option(help="Largest clip, in MB.")] = 200,
     max_video_s: Annotated[float, typer.Option(help="Longest clip, in seconds.")] = 600,
     max_videos: Annotated[
@@ -88,6 +91,7 @@ def serve(
             max_waiting_pictures=max_waiting,
             max_waiting_bytes=_millions(max_waiting_mb),
             max_live=max_live,
+            live_idle_s=live_idle_s,
             max_video_bytes=_millions(max_video_mb),
             max_video_s=max_video_s,
             max_videos=max_videos,

@@ -20,8 +20,8 @@ import mien
 from mien.analysis.analyzer import Analyzer
 from mien.serving import analyze, explain, live, video
 from mien.serving.access import check_key
-from mien.serving.analyze import problem_responses
-from mien.serving.problems import Problem, add_problem_handlers
+from mien.serving.intake import note_who_leaves
+from mien.serving.problems import Problem, add_problem_handlers, problem_responses
 from mien.serving.schema import AnalyzeBody, LiveAnswer, ModelAnswer, State
 from mien.serving.service import Service
 from mien.serving.settings import ServiceSettings
@@ -78,6 +78,7 @@ def create_app(
     )
     app.state.service = service
     add_problem_handlers(app)
+    note_who_leaves(app)
     keyed = _key_dependencies(service.settings)
     for router in (analyze.router, explain.router, video.router):
         app.include_router(router, dependencies=keyed)

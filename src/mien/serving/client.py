@@ -6,21 +6,16 @@
 """
 
 import base64
-import http.client
 import json
 import os
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from mien.errors import MediaError, ServiceError
+from mien.errors import MediaError
 from mien.results import FrameResult
-
-#: Answers after which the same request may succeed a little later.
-_TRY_AGAIN: Final = (429, 503)
+from mien.serving.client_transport import Body, Transport
+from mien.serving.client_video import RemoteVideo, video_body
 
 
 class Client:
@@ -40,14 +35,8 @@ class Client:
     def __init__(
         self, url: str, *, api_key: str | None = None, timeout_s: float = 60.0, retries: int = 5
     ) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"url must start with http:// or https://, got {url!r}")
-        if timeout_s <= 0 or retries < 0:
-            raise ValueError("timeout_s must be above 0, and retries 0 or more")
-        self.url = url.rstrip("/")
-        self._headers = {} if api_key is None else {"X-API-Key": api_key}
-        self._timeout_s = timeout_s
-        self._retries = retries
+        self._transport = Transport(url, api_key=api_key, timeout_s=timeout_s, retries=retries)
+        self.url = self._transport.url
 
     def __repr__(self) -> str:
         return f"Client({self.url!r})"
@@ -80,16 +69,43 @@ class Client:
             ServiceError: The service cannot be reached, or refuses.
         """
         pictures = [_encode(source, number) for number, source in enumerate(sources)]
-        body = json.dumps({"pictures": pictures}).encode()
+        data = json.dumps({"pictures": pictures}).encode()
+        body = Body(media_type="application/json", size=len(data), pieces=lambda: [data])
         query = "?whole_image=true" if whole_image else ""
-        answer = self._ask(f"/v1/analyze{query}", body)
+        answer = self._transport.ask("POST", f"/v1/analyze{query}", body)
         try:
             read = [_result(picture) for picture in answer["pictures"]]
         except (KeyError, TypeError, ValueError) as error:
-            raise self._odd_answer() from error
+            raise self._transport.odd_answer() from error
         if len(read) != len(pictures):
-            raise self._odd_answer()
+            raise self._transport.odd_answer()
         return read
+
+    def send_video(
+        self, source: str | os.PathLike[str] | bytes, *, fps: float | None = None
+    ) -> RemoteVideo:
+        """Have the service read a clip; it does so in the background.
+
+        Args:
+            source: A path, whose file is read while it is sent, or the bytes of a video file.
+            fps: Frames a second to read, at most; all by default.
+
+        Raises:
+            MediaError: The clip cannot be read.
+            ServiceError: The service cannot be reached, or refuses.
+            ValueError: ``fps`` is not above 0.
+        """
+        if fps is not None and not fps > 0:
+            raise ValueError(f"fps must be above 0, got {fps}")
+        query = "" if fps is None else f"?fps={fps:g}"
+        answer = self._transport.ask("POST", f"/v1/video{query}", video_body(source))
+        if not isinstance(answer.get("id"), str):
+            raise self._transport.odd_answer()
+        return self.video(answer["id"])
+
+    def video(self, video_id: str) -> RemoteVideo:
+        """Return a clip that was sent before, by its id."""
+        return RemoteVideo(self._transport, video_id)
 
     def model(self) -> dict[str, Any]:
         """Return the facts of the service's model, and its limits.
@@ -97,47 +113,7 @@ class Client:
         Raises:
             ServiceError: The service cannot be reached, or refuses.
         """
-        return self._ask("/v1/model", None)
-
-    def _ask(self, path: str, body: bytes | None) -> dict[str, Any]:
-        """Send a request, again and again where the service is busy, and return its answer."""
-        headers = {**self._headers, "Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}{path}", body, headers)
-        for attempt in range(self._retries + 1):
-            try:
-                with urllib.request.urlopen(request, timeout=self._timeout_s) as response:
-                    return self._table(response.read())
-            except urllib.error.HTTPError as error:
-                if error.code not in _TRY_AGAIN or attempt == self._retries:
-                    raise self._refusal(error) from error
-                wait_s = error.headers.get("Retry-After", "1")
-            except (OSError, http.client.HTTPException) as error:
-                reason = getattr(error, "reason", error)
-                raise ServiceError(f"{self.url}: cannot be reached: {reason}") from error
-            time.sleep(float(wait_s) if wait_s.isdecimal() else 1.0)
-        raise AssertionError("the last attempt returns or raises")
-
-    def _refusal(self, error: urllib.error.HTTPError) -> MediaError | ServiceError:
-        try:
-            problem = self._table(error.read())
-            kind, detail = str(problem["type"]), str(problem["detail"])
-        except (KeyError, OSError, ServiceError):
-            return ServiceError(f"{self.url}: {error.code} {error.reason}", error.code)
-        if kind.endswith(":picture-unreadable"):
-            return MediaError(detail)
-        return ServiceError(f"{self.url}: {detail}", error.code)
-
-    def _table(self, body: bytes) -> dict[str, Any]:
-        try:
-            answer = json.loads(body)
-        except ValueError as error:
-            raise self._odd_answer() from error
-        if not isinstance(answer, dict):
-            raise self._odd_answer()
-        return answer
-
-    def _odd_answer(self) -> ServiceError:
-        return ServiceError(f"{self.url}: not an answer of mien's service")
+        return self._transport.ask("GET", "/v1/model")
 
 
 def _result(picture: dict[str, Any]) -> FrameResult:

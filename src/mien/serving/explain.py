@@ -1,21 +1,17 @@
 """``POST /v1/explain``: where in a face its expression was read."""
 
-import asyncio
 import base64
 import io
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
 from PIL import Image
-from starlette.requests import ClientDisconnect
 
-from mien.serving.analyze import CLIENT_GONE, problem_responses, until
 from mien.serving.batcher import Explanation
-from mien.serving.problems import Problem
+from mien.serving.intake import receive_pictures, while_there
+from mien.serving.problems import problem_responses
 from mien.serving.schema import ExplainAnswer
 from mien.serving.service import Service
-from mien.serving.uploads import read_uploads
 
 router = APIRouter(prefix="/v1", tags=["pictures"])
 
@@ -48,18 +44,9 @@ async def explain(
 ) -> Any:
     """Cover parts of one face in a picture, and tell by how much that changes the answer."""
     service: Service = request.app.state.service
-    deadline = asyncio.get_running_loop().time() + service.settings.timeout_s
-    try:
-        with service.admission.claim() as claim:
-            async with until(deadline, 408, "the request did not arrive in time"):
-                uploads = await read_uploads(request, service.settings, claim)
-            if len(uploads) > 1:
-                raise Problem(422, "too-many-pictures", "one picture in a request, please")
-            claim.add_pictures(1)
-            async with until(deadline, 504, "the picture was not read in time"):
-                outcome = await service.explain(uploads[0], face, whole_image=whole_image)
-    except ClientDisconnect:
-        return Response(status_code=CLIENT_GONE)
+    async with receive_pictures(request, service, one=True) as (upload,):
+        work = service.explain(upload, face, whole_image=whole_image)
+        outcome = await while_there(request, work)
     return _answer(outcome)
 
 

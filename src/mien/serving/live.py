@@ -1,6 +1,7 @@
 """``WebSocket /v1/live``: a camera's frames in, expressions out, always of the newest frame."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -11,7 +12,7 @@ from mien.serving.problems import Problem
 from mien.serving.service import Service
 
 #: WebSocket close codes. Source: https://www.iana.org/assignments/websocket
-_REFUSED, _RESTARTS = 1008, 1012
+_REFUSED, _RESTARTS, _IDLE = 1008, 1012, 3008
 
 router = APIRouter()
 
@@ -45,7 +46,8 @@ async def live(socket: WebSocket) -> None:
 
     Each binary message is a picture file, a JPEG best; each answer is JSON, as
     :class:`mien.serving.schema.LiveAnswer` says. While one frame is read, the others wait in one
-    place, where each replaces the one before: an answer is of the newest frame there is.
+    place, where each replaces the one before: an answer is of the newest frame there is. A
+    connection that sends no frame for some time is closed, and its place given to others.
     """
     service: Service = socket.app.state.service
     try:
@@ -93,8 +95,15 @@ async def _receive(socket: WebSocket, frames: _Frames) -> None:
 
 
 async def _answer(socket: WebSocket, service: Service, frames: _Frames) -> None:
+    loop, idle_s = asyncio.get_running_loop(), service.settings.live_idle_s
+    until = loop.time() + idle_s
     while True:
-        number, dropped, frame = await frames.take()
+        try:
+            async with asyncio.timeout_at(until):
+                number, dropped, frame = await frames.take()
+        except TimeoutError:
+            await _close(socket, _IDLE, f"no frame for {idle_s:g} s: connect again")
+            return
         answer: dict[str, Any] = {"frame": number, "dropped": dropped}
         answer |= {"result": None, "faces_omitted": 0, "problem": None}
         try:
@@ -102,12 +111,22 @@ async def _answer(socket: WebSocket, service: Service, frames: _Frames) -> None:
         except Problem as problem:
             answer["problem"] = problem.to_dict()
         try:
-            await socket.send_json(answer)
-            if service.admission.closing:
-                await socket.close(_RESTARTS)
-                return
-        except (RuntimeError, WebSocketDisconnect):
-            return  # the other side has gone
+            # Whoever does not take the answers is gone too.
+            async with asyncio.timeout(idle_s):
+                await socket.send_json(answer)
+        except (RuntimeError, TimeoutError, WebSocketDisconnect):
+            return
+        if service.admission.closing:
+            await _close(socket, _RESTARTS, "the service is about to stop")
+            return
+        # What is no frame keeps no place.
+        if frame is not None:
+            until = loop.time() + idle_s
+
+
+async def _close(socket: WebSocket, code: int, reason: str) -> None:
+    with suppress(RuntimeError, WebSocketDisconnect):  # the other side has gone
+        await socket.close(code, reason)
 
 
 async def _read(service: Service, frame: bytes | None, name: str) -> dict[str, Any]:

@@ -16,6 +16,20 @@ MEDIA_TYPE: Final = "application/problem+json"
 #: Types of problems are names, not addresses: there is nothing to fetch.
 _TYPE: Final = "urn:mien:problem:"
 
+_PROBLEMS: Final = {
+    400: "The body is malformed.",
+    401: "The key is missing or wrong.",
+    404: "There is none of this name, or no longer.",
+    408: "The body did not arrive in time.",
+    409: "It is not finished, or failed.",
+    413: "The request or one of its pictures is too large.",
+    415: "The body is of another kind.",
+    422: "Nothing could be read, or something is not as the schema says.",
+    429: "The service is busy: try again when Retry-After says.",
+    503: "The service is starting or about to stop.",
+    504: "It was not read in time.",
+}
+
 
 class Problem(Exception):  # noqa: N818 - the RFC calls it so
     """Something that a client is told, and that ends its request.
@@ -59,6 +73,15 @@ class Problem(Exception):  # noqa: N818 - the RFC calls it so
         return JSONResponse(
             self.to_dict(), self.status, headers=self.headers, media_type=MEDIA_TYPE
         )
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return how OpenAPI tells of the problems that a route may answer with."""
+    schema = {"$ref": "#/components/schemas/ProblemDetails"}
+    return {
+        status: {"description": _PROBLEMS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }
 
 
 def add_problem_handlers(app: FastAPI) -> None:

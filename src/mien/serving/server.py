@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from dataclasses import replace
 from types import FrameType
@@ -81,11 +80,8 @@ def serve(
     if workers == 1:
         _serve_here(settings, listener, analyzer)
         return
-    with (
-        tempfile.TemporaryDirectory(prefix="mien-metrics-") as folder,
-        private_folder() as videos,
-    ):
-        os.environ[SHARED_FOLDER] = folder
+    with private_folder("metrics") as figures, private_folder("videos") as videos:
+        os.environ[SHARED_FOLDER] = str(figures)
         # Shared, so that each worker can tell of a video that another one reads.
         settings = replace(settings, video_folder=videos)
         config = _config(functools.partial(_app_of_process, settings), settings, workers=workers)

@@ -27,6 +27,7 @@ class ServiceSettings:
         max_waiting_pictures: Pictures of all requests that are waiting or being read.
         max_waiting_bytes: Bytes of all requests that are being received, waiting or being read.
         max_live: Live connections at once.
+        live_idle_s: Seconds without a frame after which a live connection is closed.
         timeout_s: Seconds from a request's first byte to its answer.
         upload_timeout_s: Seconds in which a video must arrive.
         max_video_bytes: Largest video file.
@@ -60,6 +61,7 @@ class ServiceSettings:
     max_waiting_pictures: int = 128
     max_waiting_bytes: int = 256_000_000
     max_live: int = 8
+    live_idle_s: float = 60.0
     timeout_s: float = 30.0
     upload_timeout_s: float = 300.0
     max_video_bytes: int = 200_000_000
@@ -112,6 +114,6 @@ class ServiceSettings:
         """Return what a client must keep to, by name."""
         names = (
             *("max_picture_bytes", "max_request_bytes", "max_pixels", "max_pictures", "max_faces"),
-            *("timeout_s", "max_video_bytes", "max_video_s", "keep_video_s"),
+            *("timeout_s", "max_video_bytes", "max_video_s", "keep_video_s", "live_idle_s"),
         )
         return {name: getattr(self, name) for name in names}

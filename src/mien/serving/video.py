@@ -5,13 +5,12 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
-from starlette.requests import ClientDisconnect
 
-from mien.serving.analyze import CLIENT_GONE, problem_responses, until
-from mien.serving.problems import Problem
+from mien.serving.intake import until
+from mien.serving.problems import Problem, problem_responses
 from mien.serving.schema import VideoAnswer, VideoSummary
 from mien.serving.service import Service
-from mien.serving.video_job import JobFolder, JobState, VideoOptions, check_video
+from mien.serving.video_job import JobFolder, JobState, VideoOptions
 from mien.serving.video_upload import receive_video
 
 _MEDIA_TYPES: Final = {
@@ -59,17 +58,12 @@ async def start(
     """
     service: Service = request.app.state.service
     deadline = asyncio.get_running_loop().time() + service.settings.upload_timeout_s
-    try:
-        with service.admission.claim(), service.videos.place() as job_id:
-            folder = service.videos.folder(job_id)
-            async with until(deadline, 408, "the video did not arrive in time"):
-                source = await receive_video(
-                    request, folder.upload, service.settings.max_video_bytes
-                )
-            await asyncio.to_thread(check_video, folder.upload, source, service.settings)
-            state = service.videos.start(job_id, VideoOptions(source=source, fps=fps))
-    except ClientDisconnect:
-        return Response(status_code=CLIENT_GONE)
+    with service.admission.claim(), service.videos.place() as job_id:
+        folder = service.videos.folder(job_id)
+        async with until(deadline, 408, "the video did not arrive in time"):
+            source = await receive_video(request, folder.upload, service.settings.max_video_bytes)
+        await service.videos.check(job_id, source)
+        state = service.videos.start(job_id, VideoOptions(source=source, fps=fps))
     location = f"{request.scope.get('root_path', '')}/v1/video/{job_id}"
     return JSONResponse(_answer(service, job_id, state), 202, headers={"Location": location})
 

@@ -3,7 +3,11 @@
 All that is known of a job lies in its folder, so that every worker of a service can tell of it.
 """
 
+import asyncio
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -11,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from mien.analysis.video.decoding import VideoGuard
 from mien.analysis.video.frames import VideoFile
 from mien.analysis.video.results import TrackedFrame
 from mien.analysis.video.stream import read_video
@@ -97,8 +102,8 @@ class JobFolder:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether nobody wants it any longer."""
-        return self._cancel.exists()
+        """Whether nobody wants it any longer, or its folder went with a service that was killed."""
+        return self._cancel.exists() or not self.path.exists()
 
     def cancel(self) -> None:
         """Have whoever reads it stop at the next frame."""
@@ -119,19 +124,48 @@ class VideoOptions:
     fps: float | None = None
 
 
-def check_video(path: Path, source: str, settings: ServiceSettings) -> None:
-    """See that a file is a video within the limits.
+async def check_video(path: Path, source: str, settings: ServiceSettings) -> None:
+    """See that a file is a video within the limits, in a process that has limits of its own.
 
     Raises:
         Problem: It is not.
     """
-    with _told_as_problem(path, source), VideoFile(path) as video:
-        width, height = video.info.size_wh
-        duration_s = video.info.duration_s
-    if width * height > settings.max_pixels:
+    found = await _probe(path, settings)
+    if found is None:
+        detail = f"{source}: takes more time or memory to open than a clip may"
+        raise Problem(422, "video-unreadable", detail)
+    if "error" in found:
+        raise Problem(422, "video-unreadable", found["error"].replace(str(path), source))
+    width, height = found["size_wh"]
+    if width * height > settings.max_pixels:  # thin pixels made square
         raise Problem(422, "video-unreadable", f"{source}: frames of {width} × {height} pixels")
-    if duration_s is not None and duration_s > settings.max_video_s:
+    if found["duration_s"] is not None and found["duration_s"] > settings.max_video_s:
         raise _too_long(source, settings)
+
+
+async def _probe(path: Path, settings: ServiceSettings) -> dict[str, Any] | None:
+    """Return what :mod:`mien.serving.video_probe` tells; None where it was stopped by a limit."""
+    # The key is none of its business, and it needs no threads of its own.
+    environment = {name: value for name, value in os.environ.items() if name != "MIEN_API_KEY"}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "mien.serving.video_probe"),
+        *(str(path), str(settings.max_pixels)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**environment, "OPENBLAS_NUM_THREADS": "1"},
+    )
+    try:
+        async with asyncio.timeout(settings.timeout_s):
+            told, _ = await process.communicate()
+    except TimeoutError:
+        return None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    found: dict[str, Any] | None = json.loads(told) if process.returncode == 0 else None
+    return found
 
 
 def run_job(
@@ -147,9 +181,10 @@ def run_job(
         Problem: The video cannot be read, or takes too long.
     """
     teller = _Teller(folder, JobState(source=options.source, state="running"), settings)
+    guard = VideoGuard(max_pixels=settings.max_pixels, check=teller.check)
     with (
         _told_as_problem(folder.upload, options.source),
-        VideoFile(folder.upload, fps=options.fps) as video,
+        VideoFile(folder.upload, fps=options.fps, guard=guard) as video,
     ):
         frames = read_video(analyzer, video, source=options.source)
         seen = teller.watch(frames, video.info.duration_s)
@@ -190,6 +225,18 @@ class _Teller:
         self._start = time.monotonic()
         folder.write_state(state)
 
+    def check(self) -> None:
+        """See that the reading is to go on; called for what gives no frame too.
+
+        Raises:
+            Cancelled: Nobody wants the video's reading any longer.
+            Problem: It takes too long.
+        """
+        if self._folder.is_cancelled:
+            raise Cancelled
+        if time.monotonic() - self._start > self._settings.video_timeout_s:
+            raise Problem(504, "too-slow", "the video was not read in time: send a shorter one")
+
     def watch(
         self, frames: Iterable[TrackedFrame], duration_s: float | None
     ) -> Iterator[TrackedFrame]:
@@ -201,13 +248,10 @@ class _Teller:
         """
         noted = self._start
         for count, frame in enumerate(frames, 1):
+            self.check()
             now = time.monotonic()
-            if self._folder.is_cancelled:
-                raise Cancelled
             if frame.time_s > self._settings.max_video_s:
                 raise _too_long(self.state.source, self._settings)
-            if now - self._start > self._settings.video_timeout_s:
-                raise Problem(504, "too-slow", "the video was not read in time: send a shorter one")
             self.state = replace(self.state, frames=count)
             if now - noted >= _NOTE_S:
                 noted = now

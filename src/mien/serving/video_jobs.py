@@ -1,5 +1,6 @@
 """The videos of a service: so many at once, each for so long, and nothing left behind."""
 
+import asyncio
 import logging
 import re
 import secrets
@@ -10,13 +11,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from mien.serving.metrics import ServiceMetrics
-from mien.serving.private_folder import private_folder
+from mien.serving.private_folder import hold, is_abandoned, private_folder
 from mien.serving.problems import Problem
 from mien.serving.settings import ServiceSettings
-from mien.serving.video_job import Cancelled, JobFolder, JobState, VideoOptions, run_job
+from mien.serving.video_job import (
+    Cancelled,
+    JobFolder,
+    JobState,
+    VideoOptions,
+    check_video,
+    run_job,
+)
 
 if TYPE_CHECKING:
     from mien.analysis.analyzer import Analyzer
@@ -46,11 +54,14 @@ class VideoJobs:
         self._metrics = metrics
         self._leave = ExitStack()
         if settings.video_folder is None:
-            self._root = self._leave.enter_context(private_folder())
+            self._root = self._leave.enter_context(private_folder("videos"))
         else:
             self._root = Path(settings.video_folder)
         self._pool = ThreadPoolExecutor(settings.video_readers, thread_name_prefix="mien-video")
         self._active: dict[str, Future[None] | None] = {}
+        self._locks: dict[str, IO[str]] = {}
+        # A clip that is made to take long keeps others waiting, but they do not add up.
+        self._checking = asyncio.Semaphore(settings.video_readers)
 
     def close(self) -> None:
         """Stop what is being read, whose results nobody could fetch any longer."""
@@ -78,7 +89,9 @@ class VideoJobs:
         self._active[job_id] = None
         self._note_active()
         try:
-            self._folder(job_id).path.mkdir(mode=0o700)
+            folder = self._folder(job_id).path
+            folder.mkdir(mode=0o700)
+            self._locks[job_id] = hold(folder)
             yield job_id
         except BaseException:
             self._remove(job_id)
@@ -87,6 +100,15 @@ class VideoJobs:
     def folder(self, job_id: str) -> JobFolder:
         """Return the folder of a new job."""
         return self._folder(job_id)
+
+    async def check(self, job_id: str, source: str) -> None:
+        """See that what arrived for a new job is a video within the limits.
+
+        Raises:
+            Problem: It is not.
+        """
+        async with self._checking:
+            await check_video(self._folder(job_id).upload, source, self._settings)
 
     def start(self, job_id: str, options: VideoOptions) -> JobState:
         """Have the video in a job's folder read as soon as its turn comes."""
@@ -103,7 +125,7 @@ class VideoJobs:
             Problem: There is no such job, or no longer.
         """
         folder = self._folder(job_id) if _ID.fullmatch(job_id) else None
-        state = None if folder is None else folder.read_state()
+        state = None if folder is None else self._read_state(folder)
         if folder is None or state is None or self._is_over(state):
             raise Problem(404, "no-such-video", "there is no video of this id, or no longer")
         return folder, state
@@ -134,10 +156,24 @@ class VideoJobs:
         for path in self._root.iterdir():
             if path.name in self._active or not path.is_dir():
                 continue
-            state = JobFolder(path).read_state()
+            state = self._read_state(JobFolder(path))
             # A folder without a state is cancelled, or of a video that arrives at another worker.
-            if state is not None and self._is_over(state):
+            if is_abandoned(path) if state is None else self._is_over(state):
                 self._remove(path.name)
+
+    def _read_state(self, folder: JobFolder) -> JobState | None:
+        """Return what is told of a job; one whose worker died has failed."""
+        state = folder.read_state()
+        if state is None or state.ended_s is not None or not is_abandoned(folder.path):
+            return state
+        state = folder.read_state()
+        if state is None or state.ended_s is not None:  # it ended meanwhile
+            return state
+        died = Problem(503, "worker-died", "the process that read it was killed: send it again")
+        state = replace(self._failed(folder, state.source, died), ended_s=time.time())
+        folder.upload.unlink(missing_ok=True)
+        folder.write_state(state)
+        return state
 
     def _run(self, job_id: str, folder: JobFolder, options: VideoOptions) -> None:
         """Read a job's video, in a thread of the pool."""
@@ -148,11 +184,11 @@ class VideoJobs:
             self._remove(job_id)
             return
         except Problem as problem:
-            state = self._failed(folder, options, problem)
+            state = self._failed(folder, options.source, problem)
         except Exception:
             logger.exception("reading a video failed")
             unforeseen = Problem(500, "failed", "the service failed at this; it is logged")
-            state = self._failed(folder, options, unforeseen)
+            state = self._failed(folder, options.source, unforeseen)
         self._metrics.note_video(state.state, state.frames)
         # The video itself is not kept a moment longer than it is read.
         folder.upload.unlink(missing_ok=True)
@@ -161,8 +197,8 @@ class VideoJobs:
             return
         folder.write_state(replace(state, ended_s=time.time()))
 
-    def _failed(self, folder: JobFolder, options: VideoOptions, problem: Problem) -> JobState:
-        state = folder.read_state() or JobState(source=options.source)
+    def _failed(self, folder: JobFolder, source: str, problem: Problem) -> JobState:
+        state = folder.read_state() or JobState(source=source)
         return replace(state, state="failed", eta_s=None, problem=problem.to_dict())
 
     def _folder(self, job_id: str) -> JobFolder:
@@ -174,6 +210,8 @@ class VideoJobs:
 
     def _forget(self, job_id: str) -> None:
         self._active.pop(job_id, None)
+        if (lock := self._locks.pop(job_id, None)) is not None:
+            lock.close()
         self._note_active()
 
     def _note_active(self) -> None:

@@ -26,8 +26,52 @@ if TYPE_CHECKING:
 _USUAL_PERIOD_S: Final = 1 / 25
 #: Pixels are taken for square where a file says that they are thinner or wider than this.
 _MOST_STRETCHED: Final = 4.0
+#: Demuxers of guarded files, by FFmpeg's names.
+_KNOWN_FORMATS: Final = ",".join(
+    (
+        *("mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "ivf"),
+        *("gif", "mjpeg", "m4v", "h264", "hevc", "obu"),
+    )
+)
+#: Streams in a guarded file: cameras write a handful, of sound and data among them.
+_MOST_STREAMS: Final = 32
+#: Threads that decode a guarded file: each keeps frames, which are not to grow with the cores.
+_MOST_THREADS: Final = 4
 #: Demuxers that make a "video" of pictures and text.
 _NOT_VIDEO: Final = ("image2", "tty", "bin", "xbin", "idf", "adf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoGuard:
+    """What is held against the files of people one does not know.
+
+    Attributes:
+        max_pixels: Largest frame that is decoded, also where a file changes its size midway.
+        check: Called for each packet, whether it gives a wanted frame or none at all; what it
+            raises ends the reading.
+    """
+
+    max_pixels: int
+    check: Callable[[], None]
+
+    def container_options(self) -> dict[str, str]:
+        """Return what FFmpeg is told as it opens a file.
+
+        Playlists are left out: one that names itself opens itself until no file can be opened.
+        """
+        return {
+            "format_whitelist": _KNOWN_FORMATS,
+            "max_streams": str(_MOST_STREAMS),
+            **self._codec_options(),
+        }
+
+    def prepare(self, stream: "VideoStream") -> None:
+        """Limit the decoder of a stream, before its first packet."""
+        stream.codec_context.options = self._codec_options()
+        stream.codec_context.thread_count = _MOST_THREADS
+
+    def _codec_options(self) -> dict[str, str]:
+        return {"max_pixels": str(self.max_pixels)}
 
 
 def import_av() -> Any:

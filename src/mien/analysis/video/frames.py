@@ -4,7 +4,7 @@ import bisect
 import math
 import os
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mien.analysis.video.decoding import (
     FrameClock,
     FrameConverter,
+    VideoGuard,
     find_video,
     import_av,
     open_input,
@@ -23,7 +24,7 @@ from mien.analysis.video.decoding import (
     reason,
 )
 from mien.errors import MediaError
-from mien.pictures import check_size
+from mien.pictures import MAX_PIXELS, check_size
 
 if TYPE_CHECKING:
     import av
@@ -94,6 +95,7 @@ class VideoFile:
             time, so that it is right with a variable frame rate too.
         start_s: Leave out what is shown before, in seconds from the first frame.
         end_s: Leave out what is shown at that time and later.
+        guard: What is held against a file of somebody one does not know.
 
     Attributes:
         path: The path as given.
@@ -119,6 +121,7 @@ class VideoFile:
         fps: float | None = None,
         start_s: float = 0.0,
         end_s: float | None = None,
+        guard: VideoGuard | None = None,
     ) -> None:
         _check_selection(every, fps, start_s, end_s)
         self.path = Path(path)
@@ -128,6 +131,7 @@ class VideoFile:
         self.damaged = 0
         self._every = every
         self._fps = fps
+        self._guard = guard
         self._running: Generator[VideoFrame, None, None] | None = None
         with self._open() as container:
             self.info, self.origin_s, self._converter = self._probe(container)
@@ -159,11 +163,28 @@ class VideoFile:
         self._running = self._read()
         return self._running
 
+    def walk(self) -> None:
+        """Read the file to its end without decoding it, as a file of a stranger is tried.
+
+        Raises:
+            MediaError: It cannot be opened, or says that it holds more than there is memory for.
+        """
+        av = import_av()
+        with self._open() as container, suppress(av.FFmpegError):
+            try:
+                for _ in container.demux(find_video(container, str(self.path))):
+                    if self._guard is not None:
+                        self._guard.check()
+            except MemoryError as error:  # FFmpeg's own is one too
+                raise MediaError(f"{self.path}: takes more memory than a video may") from error
+
     def _open(self) -> "InputContainer":
         if self.path.is_dir():
             raise MediaError(f"{self.path}: a folder, not a video")
         # A playlist in the guise of a video must not fetch from the network.
         options = {"protocol_whitelist": "file"}
+        if self._guard is not None:
+            options |= self._guard.container_options()
         return open_input(f"file:{self.path}", str(self.path), self._tell, options=options)
 
     def _tell(self, error: Exception) -> str:
@@ -179,7 +200,8 @@ class VideoFile:
         """Return what the file says, its first frame's time on its own clock, and a converter."""
         stream = find_video(container, str(self.path))
         # Before memory is taken for a frame; raw streams only tell their size in the first one.
-        check_size(stream.width or 1, stream.height or 1, str(self.path))
+        most = MAX_PIXELS if self._guard is None else self._guard.max_pixels
+        check_size(stream.width or 1, stream.height or 1, str(self.path), max_pixels=most)
         frame = next((found for found in self._decode(container, stream) if found), None)
         if frame is None:
             raise MediaError(f"{self.path}: none of its frames can be decoded")
@@ -238,8 +260,12 @@ class VideoFile:
         """Yield a stream's frames in the order they are shown; None for one that is damaged."""
         av = import_av()
         stream.thread_type = "AUTO"
+        if self._guard is not None:
+            self._guard.prepare(stream)
         packets = container.demux(stream)
         while True:
+            if self._guard is not None:
+                self._guard.check()
             try:
                 packet = next(packets, None)
             except av.FFmpegError as error:

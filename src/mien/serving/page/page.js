@@ -29,6 +29,8 @@ const many = (count, one, more) => `${count} ${count === 1 ? one : more}`;
 const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 const clock = (seconds) =>
   `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+const megabytes = (bytes) => `${bytes < 1e7 ? +(bytes / 1e6).toPrecision(2) : Math.floor(bytes / 1e6)} MB`;
+const span = (seconds) => seconds < 120 ? `${Math.round(seconds)} seconds` : `${Math.round(seconds / 60)} minutes`;
 const colourOf = (expression) =>
   expression === "uncertain" ? facts.uncertain : facts.colours[expression] ?? facts.other;
 
@@ -47,8 +49,12 @@ async function ask(path, options = {}, attempts = 4) {
     await pause(Math.min(Number(answer.headers.get("Retry-After")) || 1, 10));
     return ask(path, options, attempts - 1);
   }
+  if (answer.status === 401) {
+    find("m-key").hidden = false;
+    throw new Error(key ? "The service does not know this key." : "Enter the service's key first.");
+  }
+  if (answer.status === 429) throw new Error("The service is busy. Try again in a minute.");
   const problem = await answer.json().catch(() => ({}));
-  if (answer.status === 401) find("m-key").hidden = false;
   throw new Error(problem.detail ?? `The service answered ${answer.status}.`);
 }
 
@@ -164,7 +170,7 @@ async function readPhoto(file) {
       button("Table", () => save(new Blob([photoTable(result)], { type: "text/csv" }), `${stem}.csv`), { "aria-label": `Download the table of ${file.name}, CSV` }),
       button("Picture", () => save(new Blob([Uint8Array.from(atob(jpeg), (c) => c.charCodeAt(0))], { type: "image/jpeg" }), `${stem}-faces.jpg`), { "aria-label": `Download ${file.name} with boxes` }));
   } else {
-    body.append(h("p", {}, "No face found. Faces seen from the front and at least some 24 pixels high are found best."));
+    body.append(h("p", {}, "No face found. Faces that look towards the camera and are not too small are found best."));
   }
   if (omitted) body.append(h("p", { class: "m-note" }, `${many(omitted, "smaller face was", "smaller faces were")} left out.`));
   say(`${file.name}: ${words}.`);
@@ -190,7 +196,7 @@ function whyButton(file, index) {
       const why = await (await ask(`v1/explain?face=${index}`, form("picture", file, file.name))).json();
       const canvas = h("canvas", { role: "img", "aria-label": `Face ${index + 1}: ${whereIn(why)}` });
       await drawFalls(canvas, why);
-      place.replaceChildren(canvas, h("p", { class: "m-note" }, `Brighter: covering this place makes “${why.expression}” less probable. Found by covering, not Grad-CAM, which needs the training network.`));
+      place.replaceChildren(canvas, h("p", { class: "m-note" }, `Bright: covering this spot makes “${why.expression}” less probable. Found by covering parts, not by Grad-CAM, which needs the training network.`));
       asked.remove();
     } catch (error) {
       asked.disabled = false;
@@ -206,7 +212,8 @@ function whereIn({ falls, expression }) {
     const rows = falls.slice(Math.round(part * third), Math.round((part + 1) * third)).flat();
     return [rows.reduce((sum, value) => sum + Math.max(value, 0), 0), name];
   });
-  return `“${expression}” hangs most on ${means.sort((a, b) => b[0] - a[0])[0][1]}`;
+  const [most, name] = means.sort((a, b) => b[0] - a[0])[0];
+  return most > 0 ? `“${expression}” depends most on ${name}` : `no part alone makes it “${expression}”`;
 }
 
 async function drawFalls(canvas, { falls, crop_png: png }) {
@@ -314,6 +321,8 @@ function followBoxes(video, overlay, frames) {
   };
   const next = () => { show(); if (video.isConnected) video.requestVideoFrameCallback?.(next); };
   video.requestVideoFrameCallback?.(next);
+  // Before its size is known, letters would be as large as for a small video.
+  video.addEventListener("loadedmetadata", show);
   video.addEventListener("seeked", show);
   video.addEventListener("timeupdate", show);
   show();
@@ -440,12 +449,13 @@ async function tellFacts() {
     const model = await (await ask("v1/model")).json();
     const { max_picture_bytes: picture, max_video_bytes: video, max_video_s: longest, keep_video_s: keep } = model.limits;
     find("m-model").textContent = `${model.name} ${model.version}`;
-    find("m-limits").textContent = `Photos up to ${Math.floor(picture / 1e6)} MB; clips up to ${Math.floor(video / 1e6)} MB and ${Math.round(longest / 60)} minutes.`;
-    find("m-keep").textContent = keep < 120 ? `${Math.round(keep)} seconds` : `${Math.round(keep / 60)} minutes`;
+    find("m-limits").textContent = `Photos up to ${megabytes(picture)}; clips up to ${megabytes(video)} and ${span(longest)}.`;
+    find("m-keep").textContent = span(keep);
     find("m-key").hidden = true;
     complain("");
   } catch (error) {
-    if (find("m-key").hidden) complain(error.message);
+    // That it needs a key is said beside the field.
+    if (key || find("m-key").hidden) complain(error.message);
   }
 }
 
@@ -465,10 +475,10 @@ find("m-camera").addEventListener("click", async () => {
   complain("");
   if (camera) { camera.stop(); return; }
   try {
-    if (!navigator.mediaDevices) throw new Error("Browsers lend the camera to pages by https, or of this machine, only.");
+    if (!navigator.mediaDevices) throw new Error("Browsers allow the camera only on https pages, and on pages of this computer.");
     await startCamera();
   } catch (error) {
-    complain(error.name === "NotAllowedError" ? "The browser does not lend the camera to this page: allow it beside the address." : error.name === "NotFoundError" ? "There is no camera." : error.message);
+    complain(error.name === "NotAllowedError" ? "The browser blocks the camera for this page. Allow it beside the address." : error.name === "NotFoundError" ? "No camera was found." : error.message);
   }
 });
 find("m-key").addEventListener("submit", (event) => {
