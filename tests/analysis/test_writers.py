@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from mien.analysis.writers import CsvWriter, JsonWriter, open_writer
+from mien.analysis.writers import CsvWriter, JsonWriter, open_writer, picture_columns
 from mien.errors import MediaError
 from mien.results import Face, FrameResult, Probabilities
 
@@ -45,6 +47,34 @@ def test_csv_has_a_row_a_face_and_one_for_a_picture_without() -> None:
     assert (rows[0]["happy"], rows[2]["happy"]) == ("0.75", "")
 
 
+def test_parquet_has_the_rows_of_csv_in_types_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "faces.parquet"
+    odd = FrameResult(source="caf\udce9.jpg", size_wh=(8, 9))
+    with open_writer(path, CLASSES) as writer:
+        for result in [*RESULTS, odd]:
+            writer.write(result)
+        writer.finish()
+
+    table = pq.read_table(path)
+
+    records = [row for result in RESULTS for row in result.to_records()]
+    missing = dict.fromkeys(table.column_names)
+    assert table.to_pylist()[:3] == [{**missing, **row} for row in records]
+    assert table["source"].to_pylist()[3] == "caf?.jpg"
+    assert table.schema.field("face").type == pa.int64()
+    assert table.schema.field("sad").type == pa.float64()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_without_a_row_has_its_columns(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"faces{suffix}"
+    with open_writer(path, CLASSES) as writer:
+        writer.finish()
+
+    columns = pq.read_schema(path).names if suffix == ".parquet" else path.read_text().split(",")
+    assert [name.strip() for name in columns] == list(picture_columns(CLASSES))
+
+
 def test_a_file_appears_only_when_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "out.json"
     with pytest.raises(AttributeError), open_writer(path, CLASSES) as writer:
@@ -56,7 +86,10 @@ def test_a_file_appears_only_when_whole(tmp_path: Path) -> None:
 
 
 def test_other_suffixes_and_places_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match=r"\.json or \.csv"), open_writer(tmp_path / "a.xml", ()):
+    with (
+        pytest.raises(MediaError, match=r"\.csv or \.parquet"),
+        open_writer(tmp_path / "a.xml", ()),
+    ):
         pass
     (tmp_path / "file").write_text("")
     with (

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import skimage.data
 from PIL import Image
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 
 from mien.cli import analyze as command
 from mien.cli.app import app, main
-from mien.errors import MediaError
+from mien.errors import MediaError, MissingExtraError
 from mien.expressions import EXPRESSIONS
 
 
@@ -140,6 +142,41 @@ def test_a_damaged_picture_is_told_and_the_rest_is_read(folder: Path, sad_model:
     assert "damaged.jpg" in called.error
 
 
+def test_any_number_of_workers_gives_the_same_and_lists_what_failed(
+    folder: Path, sad_model: Path
+) -> None:
+    for i in range(40):
+        Image.new("RGB", (40, 40), (i, i, i)).save(folder / f"plain-{i}.png")
+    for name in ("a.jpg", "z.jpg"):
+        (folder / name).write_bytes(b"damaged")
+
+    one = Called(folder, "--model", sad_model, "--threads", 1, "--workers", 1)
+    two = Called(folder, "--model", sad_model, "--threads", 1, "--workers", 2)
+
+    assert len(json.loads(one.out)) == 43
+    assert (two.code, two.out, two.error) == (one.code, one.out, one.error)
+    assert one.code == command.SOME_FAILED
+    lines = one.error.splitlines()
+    assert lines[0] == "mien: 2 of 45 pictures failed:"
+    assert ["a.jpg" in lines[1], "z.jpg" in lines[2]] == [True, True]
+
+
+def test_pictures_in_parquet_are_read_and_named_by_their_rows(
+    folder: Path, sad_model: Path, tmp_path: Path
+) -> None:
+    table, output = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    pictures = [(folder / name).read_bytes() for name in ("face.png", "nobody.png")]
+    pq.write_table(pa.table({"image": [{"bytes": each, "path": None} for each in pictures]}), table)
+
+    called = Called(table, "--model", sad_model, "--output", output)
+
+    assert (called.code, called.out, called.error) == (0, "", "")
+    rows = pq.read_table(output).to_pylist()
+    assert [row["source"] for row in rows] == [f"{table}#0", f"{table}#1"]
+    assert [row["expression"] for row in rows] == ["sad", None]
+    assert Called(table, "--annotate", tmp_path / "seen").code == 2
+
+
 def test_whole_image_reads_ready_crops(folder: Path, sad_model: Path) -> None:
     results = json.loads(Called(folder, "--model", sad_model, "--whole-image").out)
     assert [result["faces"][0]["score"] for result in results] == [1, 1, 1]
@@ -191,9 +228,14 @@ def test_what_is_below_the_limit_is_called_so_everywhere(
         (["none.jpg"], "no such file"),
         (["https://example.org/a.jpg"], "download it first"),
         (["*.jpg"], "no picture matches"),
-        (["face.png", "--output", "out.xml"], ".json or .csv"),
+        (["face.png", "--output", "out.xml"], ".json, .csv or .parquet"),
         (["face.png", "--model", "none.onnx"], "no model"),
         (["face.png", "--annotate", "nobody.png"], "nobody.png: cannot be written"),
+        (["face.png", "--ray-address", "auto"], "name that too"),
+        (["face.png", "--engine", "ray"], "name it with --output"),
+        (["face.png", "--engine", "ray", "-o", "face.png"], "is a file: name a folder"),
+        (["face.png", "--engine", "ray", "-o", "more"], "is not empty: name a new folder"),
+        (["face.png", "--engine", "ray", "-o", "out", "--csv"], "--csv is for --engine local"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(
@@ -211,6 +253,15 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
     assert caught.value.code == 2
     assert reason in error
     assert error.count("\n") == 1
+
+
+def test_without_ray_the_line_that_installs_it_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    called = Called(folder, "--engine", "ray", "--output", folder / "out")
+    assert isinstance(called.exception, MissingExtraError)
+    assert "pip install 'mien[ray]'" in str(called.exception)
 
 
 @pytest.mark.parametrize(

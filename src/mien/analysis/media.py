@@ -193,7 +193,8 @@ def _is_annotated(path: str) -> bool:
     return path.lower().endswith(ANNOTATED_SUFFIX)
 
 
-def _refuse_url(source: str) -> None:
+def refuse_picture_url(source: str) -> None:
+    """Raise :class:`MediaError` where a source is a URL."""
     if URL.match(source):
         raise MediaError(f"{source}: mien does not fetch pictures; download it first")
 
@@ -203,12 +204,12 @@ _PICTURES: Final = FileKind(
     suffixes=SUFFIXES,
     list_folder=_list_pictures,
     takes=_takes_picture,
-    refuse_url=_refuse_url,
+    refuse_url=refuse_picture_url,
 )
 
 
 def _read_file(source: str) -> Picture:
-    _refuse_url(source)
+    refuse_picture_url(source)
     path = Path(source)
     if path.is_dir():
         raise MediaError(f"{source}: a folder, not a picture; use analyze_many or 'mien analyze'")

@@ -4,8 +4,9 @@ import errno
 import itertools
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +16,20 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from mien.cli.engines import (
+    EngineOption,
+    RayAddressOption,
+    check_local,
+    check_ray,
+    cluster_of,
+    list_failures,
+    pictures_on_ray,
+    threads_a_worker,
+)
 from mien.errors import MediaError
 
 if TYPE_CHECKING:
-    from mien.analysis.analyzer import OnError
+    from mien.analysis.picture_jobs import PictureJob, PictureOptions, PicturesRead
     from mien.analysis.writers import Writer
     from mien.results import Face, FrameResult
 
@@ -50,7 +61,10 @@ UncertainOption = Annotated[
 def analyze(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="Pictures, folders, or patterns in quotes."),
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Pictures, folders, Parquet tables of pictures, or patterns in quotes.",
+        ),
     ],
     *,
     table: Annotated[bool, typer.Option("--table", help="Print the table.")] = False,
@@ -58,7 +72,9 @@ def analyze(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a row for each face.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write FILE.json or FILE.csv."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write FILE.json, FILE.csv or FILE.parquet."
+        ),
     ] = None,
     annotate: Annotated[
         Path | None,
@@ -69,56 +85,139 @@ def analyze(
     whole_image: Annotated[
         bool, typer.Option("--whole-image", help="Each picture is a face crop already.")
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes that read at the same time.",
+            show_default="1; on a cluster, one a core",
+        ),
+    ] = None,
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
     model: ModelOption = None,
     min_face: MinFaceOption = None,
     uncertain_below: UncertainOption = None,
-    threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: all cores.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Processor threads a worker; 0: all cores, shared out.")
+    ] = 0,
 ) -> None:
     """Read the expressions in pictures.
 
     Prints a table on a terminal and JSON elsewhere; with --output, the table or nothing. One of
-    --table, --json and --csv makes it that, wherever it goes.
+    --table, --json and --csv makes it that, wherever it goes. The results are the same for any
+    number of --workers, and on a cluster.
 
     Exits with 1 when some picture could not be read and the others were, 2 for a wrong call.
 
     Example: mien analyze photos/ --output faces.csv --annotate seen/
     """
-    from mien.analysis.analyzer import Analyzer  # noqa: PLC0415
-    from mien.analysis.media import find_pictures  # noqa: PLC0415
-    from mien.analysis.writers import check_suffix, make_writer, open_writer  # noqa: PLC0415
+    from mien.analysis.picture_jobs import PictureOptions, plan_pictures  # noqa: PLC0415
+    from mien.analysis.writers import check_suffix  # noqa: PLC0415
 
     if table + json + csv > 1:
         raise typer.BadParameter("--table, --json and --csv: choose one")
+    options = PictureOptions(
+        model=model,
+        min_face=min_face,
+        uncertain_below=uncertain_below,
+        threads=threads,
+        whole_image=whole_image,
+    )
+    if engine == "ray":
+        printed = {"--table": table, "--json": json, "--csv": csv}
+        folder = check_ray(output, {**printed, "--annotate": annotate})
+        jobs = plan_pictures(sources)
+        _finish(pictures_on_ray(jobs, options, folder, cluster_of(ray_address, workers)), jobs)
+        return
+    check_local(ray_address)
     if output is not None:
         check_suffix(output)
-    paths = list(find_pictures(sources))
+    jobs = plan_pictures(sources)
     if annotate is not None:
-        _check_folder(annotate)
-    analyzer = Analyzer(model, min_face=min_face, threads=threads, uncertain_below=uncertain_below)
+        _check_annotated(annotate, jobs)
+    workers = min(workers or 1, len(jobs))
+    options = replace(
+        options, threads=threads_a_worker(threads, workers) if workers > 1 else threads
+    )
+    shown = ".csv" if csv else ".json" if json or output is None else None
+    if table or (not (json or csv) and sys.stdout.isatty()):
+        shown = "table"
+    _analyze_here(jobs, options, workers, shown=shown, output=output, annotate=annotate)
+
+
+def _analyze_here(
+    jobs: "Sequence[PictureJob]",
+    options: "PictureOptions",
+    workers: int,
+    *,
+    shown: str | None,
+    output: Path | None,
+    annotate: Path | None,
+) -> None:
+    """Read pictures in processes of this machine, and write the results as they come.
+
+    Args:
+        jobs: Which pictures.
+        options: How.
+        workers: In how many processes.
+        shown: What is printed: ``table``, or the format of a suffix; None for nothing.
+        output: The file to write.
+        annotate: The folder of annotated pictures.
+    """
+    from mien.analysis.picture_jobs import read_pictures  # noqa: PLC0415
+    from mien.analysis.writers import make_writer, open_writer  # noqa: PLC0415
+
+    analyzer = options.open_analyzer()
     failed: list[str] = []
-
-    def tell(source: str, error: MediaError) -> None:
-        failed.append(source)
-        typer.echo(f"mien: {error}", err=True)
-
-    results = analyzer.analyze_many(paths, whole_image=whole_image, on_error=tell)
-    with ExitStack() as stack:
-        writers: list[Writer] = []
-        if table or (not (json or csv) and sys.stdout.isatty()):
-            writers.append(_Table())
-        elif json or csv or output is None:
-            writers.append(make_writer(".csv" if csv else ".json", sys.stdout, analyzer.classes))
-        if annotate is not None:
-            writers.append(_Annotator(annotate, paths, on_error=tell))
-        if output is not None:
-            writers.append(stack.enter_context(open_writer(output, analyzer.classes)))
-        for result in _with_progress(results, len(paths)):
+    total = sum(job.count for job in jobs)
+    reads = read_pictures(jobs, options, workers=workers, analyzer=analyzer)
+    try:
+        with ExitStack() as stack:
+            writers: list[Writer] = []
+            if shown == "table":
+                writers.append(_Table())
+            elif shown is not None:
+                writers.append(make_writer(shown, sys.stdout, analyzer.classes))
+            if annotate is not None:
+                writers.append(_Annotator(annotate, jobs, on_error=failed.append))
+            if output is not None:
+                writers.append(stack.enter_context(open_writer(output, analyzer.classes)))
+            for result in _with_progress(_results(reads, failed), total):
+                for writer in writers:
+                    writer.write(result)
             for writer in writers:
-                writer.write(result)
-        for writer in writers:
-            writer.finish()
+                writer.finish()
+    except BaseException:
+        list_failures(failed, total, "pictures")
+        raise
+    _finish(failed, jobs)
+
+
+def _finish(failed: Sequence[str], jobs: "Sequence[PictureJob]") -> None:
+    """List what could not be read.
+
+    Raises:
+        typer.Exit: There is some.
+    """
+    list_failures(failed, sum(job.count for job in jobs), "pictures")
     if failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _results(reads: "Iterable[PicturesRead]", failed: list[str]) -> "Iterator[FrameResult]":
+    """Yield the results of jobs, and gather what could not be read."""
+    for read in reads:
+        failed.extend(read.failures)
+        yield from read.results
+
+
+def _check_annotated(folder: Path, jobs: "Sequence[PictureJob]") -> None:
+    from mien.analysis.picture_jobs import PictureFiles  # noqa: PLC0415
+
+    if not all(isinstance(job, PictureFiles) for job in jobs):
+        raise typer.BadParameter("--annotate draws on picture files, not on rows of a table")
+    _check_folder(folder)
 
 
 def _check_folder(folder: Path) -> None:
@@ -141,10 +240,12 @@ class _Annotator:
     What stands under such a name from an earlier run is an annotation as well, and is replaced.
     """
 
-    def __init__(self, folder: Path, sources: Iterable[str], *, on_error: "OnError") -> None:
+    def __init__(
+        self, folder: Path, jobs: "Iterable[PictureJob]", *, on_error: Callable[[str], None]
+    ) -> None:
         self._folder = folder
         self._on_error = on_error
-        self._taken = {Path(source).resolve() for source in sources}
+        self._taken = {Path(name).resolve() for job in jobs for name, _ in job.pictures()}
 
     def write(self, result: "FrameResult") -> None:
         """Draw one result and write it as JPEG; tell where that cannot be done."""
@@ -153,7 +254,7 @@ class _Annotator:
         try:
             write_annotated(result, self._free_path(Path(result.source).stem))
         except MediaError as error:
-            self._on_error(result.source, error)
+            self._on_error(str(error))
 
     def finish(self) -> None:
         """Do nothing: every picture is whole already."""

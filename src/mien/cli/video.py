@@ -1,11 +1,11 @@
 """``mien video``: read the expressions in video files."""
 
-import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +15,20 @@ from rich.text import Text
 
 from mien.cli.analyze import SOME_FAILED, MinFaceOption, ModelOption, UncertainOption
 from mien.cli.console import plain_console
+from mien.cli.engines import (
+    EngineOption,
+    RayAddressOption,
+    check_local,
+    check_ray,
+    clips_on_ray,
+    cluster_of,
+    list_failures,
+    threads_a_worker,
+)
 from mien.cli.errors import require_extra
 from mien.cli.outputs import PAGE, announce, check_output
 from mien.cli.runs import INTERRUPTED, command_to_go_on
-from mien.cli.video_progress import ClipsDisplay, stop_on_ctrl_c
+from mien.cli.video_progress import ClipsDisplay, failure_line, stop_on_ctrl_c
 from mien.errors import MediaError
 
 if TYPE_CHECKING:
@@ -73,7 +83,16 @@ def video(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a stopped run of --output left off.")
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Clips read at the same time.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Clips read at the same time.",
+            show_default="1; on a cluster, one a core",
+        ),
+    ] = None,
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
     model: ModelOption = None,
     min_face: MinFaceOption = None,
     uncertain_below: UncertainOption = None,
@@ -95,6 +114,10 @@ def video(
         from mien.analysis.video.clips import ReadingOptions, find_clips  # noqa: PLC0415
         from mien.analysis.video.parts import ClipTables  # noqa: PLC0415
 
+        if engine == "ray":
+            folder = check_ray(output, {"--timeline": timeline, "--resume": resume})
+        else:
+            check_local(ray_address)
         clips = find_clips(sources)
         # A folder may hold one clip today and two tomorrow: what was named decides.
         several = len(clips) > 1 or not Path(sources[0]).is_file()
@@ -104,8 +127,9 @@ def video(
             raise typer.BadParameter(f"nothing lies from {start:g} s to {end:g} s")
         if resume and (output is None or annotate is not None):
             raise typer.BadParameter("--resume goes on with a table: name --output, no --annotate")
-        _check_outputs(clips, output, annotate, timeline, several=several)
-        workers = min(workers, len(clips))
+        _check_outputs(
+            clips, None if engine == "ray" else output, annotate, timeline, several=several
+        )
         options = ReadingOptions(
             every=every,
             fps=fps,
@@ -114,8 +138,15 @@ def video(
             model=model,
             min_face=min_face,
             uncertain_below=uncertain_below,
-            threads=threads or max(1, (os.cpu_count() or 1) // workers),
+            threads=threads,
         )
+        if engine == "ray":
+            annotated = _annotated_paths(clips, annotate, several=several)
+            cluster = cluster_of(ray_address, workers)
+            _finish(clips_on_ray(clips, options, annotated, folder, cluster))
+            return
+        workers = min(workers or 1, len(clips))
+        options = replace(options, threads=threads_a_worker(threads, workers))
         with ExitStack() as stack:
             table = output or _temporary_table(stack)
             tables = ClipTables(table, clips, options, several=several, resume=resume)
@@ -129,7 +160,19 @@ def video(
                 announce(output)
             if annotate is not None and any(outcome.error is None for outcome in outcomes):
                 announce(annotate)
-    if any(outcome.error or outcome.truncated for outcome in outcomes):
+    _finish(outcomes)
+
+
+def _finish(outcomes: "list[ClipOutcome]") -> None:
+    """List what failed of several clips once more, where it is not scrolled away.
+
+    Raises:
+        typer.Exit: Some clip could not be read to its end.
+    """
+    failed = [line for outcome in outcomes if (line := failure_line(outcome)) is not None]
+    if len(failed) > 1:
+        list_failures(failed, len(outcomes), "clips")
+    if failed:
         raise typer.Exit(SOME_FAILED)
 
 

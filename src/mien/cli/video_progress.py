@@ -62,12 +62,8 @@ class ClipsDisplay:
     def finish(self, outcome: "ClipOutcome") -> None:
         """Draw that a clip is done, and say what was wrong with it."""
         self._reach(outcome.source, self._lengths.get(outcome.source, 0.0))
-        if outcome.error is not None:
-            self._say(f"mien: {outcome.error}")
-        elif outcome.truncated is not None:
-            self._say(f"mien: {outcome.source}: {outcome.truncated}; the frames before were read")
-        for remark in outcome.remarks:
-            self._say(f"mien: {outcome.source}: {remark}")
+        for line in outcome_lines(outcome):
+            self._say(line)
 
     def _reach(self, source: str, seconds: float) -> None:
         if self._lengths:
@@ -79,6 +75,22 @@ class ClipsDisplay:
         self._progress.stop()
         typer.echo(line, err=True)
         self._progress.start()
+
+
+def outcome_lines(outcome: "ClipOutcome") -> list[str]:
+    """Return what there is to tell of a clip that was read or not."""
+    remarks = [f"{outcome.source}: {remark}" for remark in outcome.remarks]
+    failure = failure_line(outcome)
+    return [f"mien: {line}" for line in ([] if failure is None else [failure]) + remarks]
+
+
+def failure_line(outcome: "ClipOutcome") -> str | None:
+    """Return why a clip could not be read to its end; None where it could."""
+    if outcome.error is not None:
+        return outcome.error
+    if outcome.truncated is not None:
+        return f"{outcome.source}: {outcome.truncated}; the frames before were read"
+    return None
 
 
 def _length_s(job: "ClipJob") -> float:

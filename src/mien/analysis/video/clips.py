@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import mien
 from mien.analysis.media import URL, FileKind, find_files
+from mien.analysis.options import AnalyzerOptions
+from mien.analysis.processes import WorkStoppedError
 from mien.analysis.video.table import TableWriter, open_table
 from mien.errors import MediaError
 from mien.metadata import file_sha256
@@ -32,43 +34,20 @@ ANNOTATED_SUFFIX: Final = "-mien.mp4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadingOptions:
-    """How clips are read; everything but their names that the rows depend on.
+class ReadingOptions(AnalyzerOptions):
+    """How clips are read, beside how the analyzer is opened; all but names that rows depend on.
 
     Attributes:
         every: Read each so manieth frame.
         fps: Read so many frames a second of video instead.
         start_s: From so many seconds after the clip's first frame.
         end_s: Up to there; None for the end.
-        model: An ONNX file; None for the model in the package.
-        min_face: Side in pixels of the smallest face to look for.
-        uncertain_below: As for :class:`mien.Analyzer`.
-        threads: Processor threads of a reader; 0 for as many as there are cores.
     """
 
     every: int = 1
     fps: float | None = None
     start_s: float = 0.0
     end_s: float | None = None
-    model: Path | None = None
-    min_face: int | None = None
-    uncertain_below: float | None = None
-    threads: int = 0
-
-    def open_analyzer(self) -> "Analyzer":
-        """Open the model and the face detector.
-
-        Raises:
-            ModelError: The model cannot be used.
-        """
-        from mien.analysis.analyzer import Analyzer  # noqa: PLC0415 - opens ONNX Runtime
-
-        return Analyzer(
-            self.model,
-            min_face=self.min_face,
-            threads=self.threads,
-            uncertain_below=self.uncertain_below,
-        )
 
     def open_clip(self, path: Path) -> "VideoFile":
         """Open a clip to read the frames that are wanted.
@@ -122,7 +101,7 @@ class ClipOutcome:
     remarks: tuple[str, ...] = ()
 
 
-class ReadingStoppedError(Exception):
+class ReadingStoppedError(WorkStoppedError):
     """The reading of a clip was stopped, as it was asked to.
 
     Args:

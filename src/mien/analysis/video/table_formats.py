@@ -4,25 +4,20 @@ import csv
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import Any, Final, TextIO
 
+from mien.analysis.arrow_tables import arrow_schema, check_parquet, is_integer, is_text
 from mien.analysis.video.results import LANDMARKS, TrackedFace, TrackedFrame
-from mien.errors import MediaError, MissingExtraError
+from mien.errors import MediaError
 from mien.results import Face, Probabilities
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 #: Suffix of a table → that of the text file its rows go to first.
 _ROW_SUFFIXES: Final = {".csv": ".csv", ".parquet": ".csv", ".json": ".jsonl", ".jsonl": ".jsonl"}
 #: Suffix → format that is written and read.
 TABLE_SUFFIXES: Final = tuple(_ROW_SUFFIXES)
 
-_INTEGERS: Final = ("frame", "width", "height", "track")
-_TEXTS: Final = ("source", "expression")
 #: Bytes of CSV that become one row group of Parquet: some ten thousand rows.
 _ROW_GROUP_BYTES: Final = 1 << 23
 
@@ -48,8 +43,8 @@ def check_format(path: Path) -> None:
         MissingExtraError: It is Parquet, and pyarrow is not installed.
     """
     row_suffix(path)
-    if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
-        raise MissingExtraError("pyarrow", "video")
+    if path.suffix.lower() == ".parquet":
+        check_parquet()
 
 
 def convert_rows(parts: Sequence[Path], target: Path) -> None:
@@ -109,13 +104,11 @@ def read_table(path: Path) -> Iterator[TrackedFrame]:
 
 
 def _write_parquet(parts: Sequence[Path], target: Path) -> None:
-    import pyarrow as pa  # noqa: PLC0415 - only Parquet needs it
-    import pyarrow.csv as arrow_csv  # noqa: PLC0415
+    import pyarrow.csv as arrow_csv  # noqa: PLC0415 - only Parquet needs it
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     with parts[0].open(encoding="utf-8", newline="") as stream:
-        columns = next(csv.reader(stream))
-    schema = pa.schema([(name, _arrow_type(name)) for name in columns])
+        schema = arrow_schema(next(csv.reader(stream)))
     convert = arrow_csv.ConvertOptions(
         column_types=schema, null_values=[""], strings_can_be_null=True
     )
@@ -131,14 +124,6 @@ def _write_parquet(parts: Sequence[Path], target: Path) -> None:
                     writer.write_batch(batch)
 
 
-def _arrow_type(column: str) -> "pa.DataType":
-    import pyarrow as pa  # noqa: PLC0415
-
-    if column in _INTEGERS:
-        return pa.int64()
-    return pa.string() if column in _TEXTS else pa.float64()
-
-
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet as pq  # noqa: PLC0415 - only Parquet needs it
 
@@ -150,7 +135,7 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 def _csv_rows(stream: TextIO) -> Iterator[dict[str, Any]]:
     rows = csv.reader(stream)
     columns = next(rows)
-    kinds = [int if c in _INTEGERS else str if c in _TEXTS else float for c in columns]
+    kinds = [int if is_integer(c) else str if is_text(c) else float for c in columns]
     for cells in rows:
         if len(cells) != len(columns):
             return  # the last line of a process that was killed while it wrote
