@@ -192,7 +192,7 @@ def test_no_clip_breaks_the_service(service: TestClient, tmp_path: Path) -> None
         damaged = random.Random(3).sample(damaged, SELECTED)
     # The first clips load what stays open.
     assert outcome(service, Case("sound.mp4", sound["sound.mp4"])) == "done"
-    files = open_files()
+    files, memory = open_files(), memory_mb()
 
     for name, data in sound.items():
         assert outcome(service, Case(name, data)) == "done", name
@@ -208,7 +208,7 @@ def test_no_clip_breaks_the_service(service: TestClient, tmp_path: Path) -> None
     assert app.state.service.admission.bytes == 0
     assert "mien_waiting_videos 0.0" in service.get("/metrics").text
     assert open_files() <= files + 2
-    assert memory_mb() < 1500, "of this process, at most"
+    assert memory_mb() <= max(memory, 1500), "the most since this process, the suite's, began"
 
 
 def open_files() -> int:
