@@ -22,7 +22,7 @@ def test_mien_s_is_packaged() -> None:
 
 
 def test_a_recipe_survives_being_written(tmp_path: Path) -> None:
-    recipe = load_recipe("mien-s", ["optimizer.lr=0.02", "model.widths=[8, 16]"])
+    recipe = load_recipe("mien-s", ["optimizer.lr=0.02", "model.widths=[8, 16]", "model.blocks=1"])
     path = tmp_path / "mien-s.toml"
     path.write_text(recipe.to_toml())
 
@@ -150,7 +150,15 @@ def test_any_text_survives_being_written(tmp_path: Path) -> None:
         ("resnet50", ["data.scaling=standardise"], "'unit' with timm"),
         ("resnet50", ["progressive.epochs=1"], "48 with this network"),
         ("vgg", ["optimizer.switch_epoch=60"], "below 60"),
-        ("mien-s", ["optimizer.switch_epoch=40"], "where the optimiser is switched"),
+        (
+            "mien-s",
+            [
+                "optimizer.switch_epoch=40",
+                "schedule.restart_epochs=[50]",
+                "schedule.restart_factors=[0.5]",
+            ],
+            "where the optimiser is switched",
+        ),
         ("hog-svm", ["optimizer.lr=0.1"], "means nothing to hog_svm"),
         ("hog-svm", ["data.sampling=balanced"], "means nothing to hog_svm"),
         ("hog-svm", ["data.fraction=0.5"], ""),
