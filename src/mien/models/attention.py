@@ -18,7 +18,7 @@ class SqueezeExcitation(nn.Module):
         # form, which makes the whole of mien-s 7 % faster for one face.
         self.reduce = nn.Conv2d(channels, middle, 1)
         self.expand = nn.Conv2d(middle, channels, 1)
-        self.register_load_state_dict_pre_hook(_as_convolutions)
+        self.register_load_state_dict_pre_hook(_as_convolutions)  # type: ignore[no-untyped-call]
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the maps scaled, same shape."""
