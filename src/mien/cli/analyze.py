@@ -19,6 +19,7 @@ from rich.text import Text
 from mien.cli.engines import (
     EngineOption,
     RayAddressOption,
+    ThreadsOption,
     check_local,
     check_ray,
     cluster_of,
@@ -98,9 +99,7 @@ def analyze(
     model: ModelOption = None,
     min_face: MinFaceOption = None,
     uncertain_below: UncertainOption = None,
-    threads: Annotated[
-        int, typer.Option(min=0, help="Processor threads a worker; 0: all cores, shared out.")
-    ] = 0,
+    threads: ThreadsOption = 0,
 ) -> None:
     """Read the expressions in pictures.
 
@@ -226,12 +225,12 @@ def _check_folder(folder: Path) -> None:
     Raises:
         MediaError: It cannot.
     """
-    try:
+    from mien.analysis.writers import write_errors_named  # noqa: PLC0415
+
+    with write_errors_named(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise MediaError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
 
 class _Annotator:

@@ -33,6 +33,9 @@ RayAddressOption = Annotated[
         show_default="one of this machine alone",
     ),
 ]
+ThreadsOption = Annotated[
+    int, typer.Option(min=0, help="Processor threads a worker; 0: all cores, shared out.")
+]
 
 
 def check_local(ray_address: str | None) -> None:

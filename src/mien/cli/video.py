@@ -18,6 +18,7 @@ from mien.cli.console import plain_console
 from mien.cli.engines import (
     EngineOption,
     RayAddressOption,
+    ThreadsOption,
     check_local,
     check_ray,
     clips_on_ray,
@@ -96,9 +97,7 @@ def video(
     model: ModelOption = None,
     min_face: MinFaceOption = None,
     uncertain_below: UncertainOption = None,
-    threads: Annotated[
-        int, typer.Option(min=0, help="Processor threads a worker; 0: all cores, shared out.")
-    ] = 0,
+    threads: ThreadsOption = 0,
 ) -> None:
     """Read the expressions in videos: who shows what, when, with one number a person.
 
