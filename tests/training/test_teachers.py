@@ -8,7 +8,7 @@ import torch
 
 from mien.data.dataset import ExpressionDataset
 from mien.data.synthetic import synthetic_faces
-from mien.errors import CheckpointError, RecipeError
+from mien.errors import CheckpointError, ModelError, RecipeError
 from mien.preprocess import standardise
 from mien.training import Recipe, train
 from mien.training.checkpoint import load_checkpoint
@@ -16,7 +16,10 @@ from mien.training.teachers import Teachers, load_teachers
 
 
 def test_teachers_say_what_they_say_alone_whatever_the_scale(
-    trained: Path, faces: ExpressionDataset
+    trained: Path,
+    exported: Path,
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
 ) -> None:
     found = load_checkpoint(trained)
     network = found.build_network()
@@ -24,10 +27,14 @@ def test_teachers_say_what_they_say_alone_whatever_the_scale(
     scaled = torch.from_numpy(standardise(faces.images[:20], mean=0.3, std=0.5))
     with torch.no_grad():
         expected = torch.softmax(network(own) / 2, dim=1)
+    # A run, and the same one exported.
+    recipe = make_recipe(distillation={"teachers": [str(trained), str(exported)]})
+    teachers = load_teachers(recipe, found.classes)
 
-    taught = Teachers([found, found], mean=0.3, std=0.5).teach(scaled, temperature=2)
+    for taught_by in (teachers, teachers[:1], teachers[1:]):
+        taught = Teachers(taught_by, mean=0.3, std=0.5).teach(scaled, temperature=2)
 
-    torch.testing.assert_close(taught, expected, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(taught, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_network_taught_alone_comes_to_agree_with_its_teacher(
@@ -52,11 +59,17 @@ def test_a_network_taught_alone_comes_to_agree_with_its_teacher(
     assert not any("teacher" in name for name in content["state_dict"])
 
 
+@pytest.mark.parametrize("teacher", ["trained", "exported"])
 def test_a_run_remembers_the_faces_that_its_teachers_learned_from(
-    trained: Path, make_recipe: Callable[..., Recipe], faces: ExpressionDataset, tmp_path: Path
+    teacher: str,
+    make_recipe: Callable[..., Recipe],
+    faces: ExpressionDataset,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     others = synthetic_faces(140, seed=99)
-    recipe = make_recipe(epochs=1, distillation={"teachers": [str(trained)]})
+    taught = {"teachers": [str(request.getfixturevalue(teacher))]}
+    recipe = make_recipe(epochs=1, ema_decay=0.9, distillation=taught)
 
     train(recipe, others, tmp_path, device="cpu")
 
@@ -73,6 +86,8 @@ def test_a_teacher_that_cannot_teach_is_refused(
         load_teachers(make_recipe(distillation={"teachers": [str(trained)]}), ("happy", "sad"))
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         load_teachers(make_recipe(distillation={"teachers": [str(tmp_path)]}), ("happy",))
+    with pytest.raises(ModelError, match="no model at"):
+        load_teachers(make_recipe(distillation={"teachers": ["none.onnx"]}), ("happy",))
     with pytest.raises(RecipeError, match=r"progressive.epochs: expected 0 with"):
         make_recipe(distillation={"teachers": ["x"]}, progressive={"epochs": 1})
     with pytest.raises(RecipeError, match=r"distillation.share: expected 0 to 1, got 2\.0"):

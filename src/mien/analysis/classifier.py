@@ -103,11 +103,20 @@ class ExpressionClassifier:
             batch = faces_gray[start : start + self.batch_size]
             if batch.shape[1:] != (size, size):
                 batch = np.stack([resize_face(face, size=size) for face in batch])
-            logits[start : start + len(batch)] = self._run(batch)
+            inputs = standardise(batch, mean=self.metadata.mean, std=self.metadata.std)
+            logits[start : start + len(batch)] = self.standardised_logits(inputs)
         return logits
 
-    def _run(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        faces = standardise(faces_gray, mean=self.metadata.mean, std=self.metadata.std)
+    def standardised_logits(self, faces: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the same for faces that are standardised already, all in one batch.
+
+        Args:
+            faces: ``(N, 1, H, W)`` float32, of the model's size, standardised with its mean and
+                standard deviation.
+
+        Returns:
+            ``(N, classes)`` float32.
+        """
         (logits,) = self._session.run(None, {self._input: faces})
         scaled: npt.NDArray[np.float32] = logits / np.float32(self.metadata.temperature)
         return scaled

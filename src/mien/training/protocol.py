@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from mien.data.dataset import ExpressionDataset
 from mien.data.protocol import learned_faces, seen_breach, swapped_splits, test_split_breach
 from mien.data.seen_faces import SeenFaces
-from mien.training.checkpoint import Checkpoint
 from mien.training.initial import Start
 from mien.training.recipe import Recipe
+from mien.training.teachers import Teacher
 
 
 def learned_before(
-    start: Start, teachers: Iterable[Checkpoint], dataset: ExpressionDataset
+    start: Start, teachers: Iterable[Teacher], dataset: ExpressionDataset
 ) -> SeenFaces | None:
     """Return the faces that a run knows of before it begins or goes on.
 

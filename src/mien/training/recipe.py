@@ -224,7 +224,8 @@ class DistillationConfig:
     al. 2022, https://arxiv.org/abs/2106.05237
 
     Attributes:
-        teachers: Runs or checkpoints; several are an ensemble. None learns from the targets alone.
+        teachers: Runs, checkpoints, ONNX files of mien, or ``mien-s`` (the embedded model); several
+            are an ensemble. None learns from the targets alone.
         share: Of the loss that goes by the teachers' probabilities, the rest by the targets.
         temperature: What logits are divided by on both sides; above 1 the improbable counts more.
     """
