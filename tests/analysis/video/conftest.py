@@ -99,6 +99,11 @@ def write_clip(tmp_path: Path) -> WriteClip:
 
 
 @pytest.fixture
+def draw_frame() -> Callable[[int], npt.NDArray[np.uint8]]:
+    return lambda index: drawn(index, Clip.size_wh)
+
+
+@pytest.fixture
 def read_number() -> Callable[[npt.NDArray[np.uint8]], int]:
     return number_in
 

@@ -1,12 +1,18 @@
+import base64
 import errno
+import socket
+import struct
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -15,6 +21,7 @@ from mien.analysis.video.camera import LiveSource
 from mien.errors import MediaError
 
 WriteClip = Callable[..., Path]
+DrawFrame = Callable[[int], np.ndarray]
 ReadNumber = Callable[[np.ndarray], int]
 #: A clip of 0.8 seconds.
 SHORT_S = tuple(i / 25 for i in range(20))
@@ -74,6 +81,106 @@ def serve(write_clip: WriteClip) -> Iterator[Callable[..., Server]]:
     yield make
     for server in servers:
         server.close()
+
+
+class RtspCamera:
+    """A camera on the network: real-time H.264 over RTSP, in the connection that asked for it.
+
+    It breaks off each connection after some frames; a number of connections are taken at most.
+    """
+
+    def __init__(self, draw_frame: DrawFrame, *, times: int, frames: int) -> None:
+        self._draw_frame = draw_frame
+        self._frames = frames
+        self.logins: list[str] = []
+        self.played = 0
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, args=(times,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.close()
+        self._thread.join(timeout=5)
+
+    def _serve(self, times: int) -> None:
+        with suppress(OSError):  # closed while it waits
+            while self.played < times:
+                connection, _ = self._server.accept()
+                with connection, suppress(ConnectionError):
+                    self._answer(connection)
+            self._server.close()
+
+    def _answer(self, connection: socket.socket) -> None:
+        for line, headers in self._requests(connection):
+            method = line.split()[0]
+            reply = [f"CSeq: {headers['cseq']}", "Session: 1"]
+            body = ""
+            if method == "DESCRIBE" and "authorization" not in headers:
+                reply.append('WWW-Authenticate: Basic realm="camera"')
+                connection.sendall(self._reply("401 Unauthorized", reply))
+                continue
+            if method == "DESCRIBE":
+                self.logins.append(headers["authorization"])
+                body = (
+                    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\n"
+                    "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+                    "a=fmtp:96 packetization-mode=1\r\na=control:video\r\n"
+                )
+                reply.append("Content-Type: application/sdp")
+            elif method == "SETUP":
+                assert "RTP/AVP/TCP" in headers["transport"], "over UDP frames are lost"
+                reply.append("Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
+            connection.sendall(self._reply("200 OK", reply, body))
+            if method == "PLAY":
+                self.played += 1
+                self._play(connection)
+                return
+
+    @staticmethod
+    def _requests(connection: socket.socket) -> Iterator[tuple[str, dict[str, str]]]:
+        with connection.makefile("r", encoding="ascii", newline="\r\n") as stream:
+            while line := stream.readline().strip():
+                pairs = iter(lambda: stream.readline().strip(), "")
+                yield line, {k.lower(): v for k, v in (pair.split(": ", 1) for pair in pairs)}
+
+    @staticmethod
+    def _reply(status: str, headers: list[str], body: str = "") -> bytes:
+        lines = [f"RTSP/1.0 {status}", *headers, f"Content-Length: {len(body)}", "", body]
+        return "\r\n".join(lines).encode()
+
+    def _play(self, connection: socket.socket) -> None:
+        """Send frames at their own speed: FFmpeg's RTP packets, wrapped as RTSP has it."""
+        packets = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        packets.bind(("127.0.0.1", 0))
+        packets.settimeout(0.02)
+        url = f"rtp://127.0.0.1:{packets.getsockname()[1]}"
+        with packets, av.open(url, "w", format="rtp") as output:
+            stream: Any = output.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+            stream.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "16"}
+            began_s = time.perf_counter()
+            for index in range(self._frames):
+                frame = av.VideoFrame.from_ndarray(self._draw_frame(index))
+                frame.pts, frame.time_base = index, Fraction(1, 25)
+                output.mux(stream.encode(frame))
+                while time.perf_counter() < began_s + (index + 1) / 25:
+                    with suppress(TimeoutError):
+                        packet = packets.recv(65_536)
+                        connection.sendall(struct.pack("!cBH", b"$", 0, len(packet)) + packet)
+
+
+@pytest.fixture
+def open_rtsp_camera(draw_frame: DrawFrame) -> Iterator[Callable[..., RtspCamera]]:
+    cameras = []
+
+    def make(**settings: Any) -> RtspCamera:
+        cameras.append(RtspCamera(draw_frame, **settings))
+        return cameras[-1]
+
+    yield make
+    for each in cameras:
+        each.close()
 
 
 @pytest.fixture
@@ -155,6 +262,35 @@ def test_a_stream_that_breaks_off_is_reconnected_to_and_then_given_up(
     assert times_s == sorted(times_s)
 
 
+@pytest.mark.usefixtures("quick_pauses")
+def test_a_network_camera_is_read_and_reconnected_to(
+    open_rtsp_camera: Callable[..., RtspCamera], read_number: ReadNumber
+) -> None:
+    rtsp = open_rtsp_camera(times=2, frames=50)
+    read: list[tuple[float, int]] = []
+
+    def read_all(live: LiveSource) -> None:
+        while frame := live.newest():
+            read.append((frame.time_s, read_number(frame.image_rgb)))
+
+    with LiveSource(f"rtsp://me:secret@{rtsp.address}/live", attempts=1) as live:
+        told = rf"^rtsp://{rtsp.address}/live: .*broke off"
+        with pytest.raises(MediaError, match=told):
+            read_all(live)
+
+    assert rtsp.played == 2
+    assert live.reconnected == 1
+    assert rtsp.logins == ["Basic " + base64.b64encode(b"me:secret").decode()] * 2
+    times_s, numbers = zip(*read, strict=True)
+    assert times_s == tuple(sorted(times_s))
+    (again,) = [i for i in range(1, len(numbers)) if numbers[i] < numbers[i - 1]]
+    for part in (read[:again], read[again:]):
+        # The first frames are looked at by FFmpeg to know the stream, and overtaken by later ones.
+        (began_s, first), (ended_s, last) = part[0], part[-1]
+        assert last >= 48, "the newest frame comes through"
+        assert ended_s - began_s == pytest.approx((last - first) / 25, abs=0.05)
+
+
 def test_a_stream_that_is_not_there_is_told(serve: Callable[..., Server]) -> None:
     server = serve(tells_length=True, times=0)
     with pytest.raises(MediaError, match=r"live\.ts: cannot be opened: server returned 5"):
@@ -165,8 +301,6 @@ def test_a_stream_that_is_not_there_is_told(serve: Callable[..., Server]) -> Non
 
 
 def test_a_silent_stream_is_told() -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/live.ts"
         with pytest.raises(MediaError, match=r"live\.ts: .*(no answer within|timed out)"):
