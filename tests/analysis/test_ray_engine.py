@@ -1,6 +1,8 @@
 """On a cluster of two machines, which are processes of this one."""
 
+import json
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from PIL import Image
 from ray.cluster_utils import Cluster as Machines
 from typer.testing import CliRunner
 
+from mien.analysis.arrow_tables import arrow_schema
 from mien.analysis.picture_jobs import (
     PictureFiles,
     PictureJob,
@@ -26,9 +29,10 @@ from mien.analysis.picture_jobs import (
     plan_pictures,
     read_pictures,
 )
-from mien.analysis.ray_engine import Cluster, read_pictures_on_ray
-from mien.analysis.writers import open_writer
+from mien.analysis.ray_engine import Cluster, _Parts, _PictureReader, read_pictures_on_ray
+from mien.analysis.writers import open_writer, picture_columns
 from mien.cli.app import app
+from mien.expressions import EXPRESSIONS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ray's clusters, and signals")
 
@@ -145,6 +149,28 @@ def test_a_killed_worker_loses_nothing(
     assert pq.read_schema(next(folder.iterdir())).equals(rows.schema)
     assert told == failures
     assert (len(rows), len(told)) == (7, 2)
+
+
+def test_pictures_that_worker_after_worker_died_over_are_given_up_and_told(
+    pictures: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    options = PictureOptions(model=tiny_model, threads=1)
+    paths = [str(pictures / name) for name in ("0.png", "1.png", "2.png", "3.png")]
+    jobs = [PictureFiles(paths=tuple(paths[:3])), PictureFiles(paths=tuple(paths[3:]))]
+    batch = pa.table({"job": [pickle.dumps(job) for job in jobs], "number": [0, 1]})
+    parts = _Parts(tmp_path / "there", arrow_schema(picture_columns(EXPRESSIONS)))
+
+    with parts.deaths.counted():
+        # A worker that is killed never leaves the job that it began.
+        left = [parts.deaths.told_by(job) for job in (0, 0, 0, 1, 1)]
+        assert [worker.__enter__() for worker in left] == [0, 1, 2, 0, 1]
+        read = pa.concat_tables(_PictureReader(options, Path.cwd(), parts)(batch))
+        assert next(iter(parts.deaths.folder.iterdir()), None) is None, "both are over"
+
+    assert read["source"].drop_null().to_pylist() == paths[3:]
+    (told,) = read["note"].drop_null().to_pylist()
+    assert json.loads(told) == f"{paths[0]} … {paths[2]}: given up: 3 workers died over it"
+    assert not parts.deaths.folder.exists()
 
 
 def write_clip(path: Path, photo: npt.NDArray[np.uint8], frames: int) -> None:

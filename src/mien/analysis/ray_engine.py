@@ -3,13 +3,15 @@
 The jobs and what does each are those of one machine (:mod:`mien.analysis.picture_jobs`,
 :mod:`mien.analysis.video.clips`), so the rows are the same. Every machine of the cluster needs
 mien, and reaches the files and the folder under the same paths. What a killed worker had in hand
-is done again by another.
+is done again by another; Ray would do so for ever, so a job that worker after worker dies over is
+given up and told.
 """
 
 import json
 import logging
 import os
 import pickle
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -39,6 +41,8 @@ _PART_ROWS: Final = 10_000
 #: Jobs are handed out in so many bundles a worker: the more, the less is done again after a
 #: crash, and the more evenly they are shared out.
 _BUNDLES_PER_WORKER: Final = 32
+#: So many workers die over a job before it is given up.
+_DEATHS: Final = 3
 #: Workers in a row that may die while they start, before the cluster is held to be unfit.
 _START_DEATHS: Final = 3
 
@@ -121,18 +125,18 @@ def _map(
     cluster: Cluster,
 ) -> list[Any]:
     """Do jobs on the cluster, and return what they tell beside their rows."""
-    with _connected(cluster), _errors_explained():
+    with _connected(cluster), _errors_explained(), parts.deaths.counted():
         # One thread a worker where none is named: the cluster shares its cores by workers.
         threads = options.threads or 1
         workers = _worker_count(cluster, threads, len(jobs))
-        items = [{"job": pickle.dumps(job)} for job in jobs]
+        items = [{"job": pickle.dumps(job), "number": i} for i, job in enumerate(jobs)]
         dataset = ray.data.from_items(
             items, override_num_blocks=min(len(items), workers * _BUNDLES_PER_WORKER)
         )
         _configure(dataset.context, cluster)
         dataset.map_batches(
             reader,
-            fn_constructor_args=(replace(options, threads=threads), Path.cwd(), parts.schema),
+            fn_constructor_args=(replace(options, threads=threads), Path.cwd(), parts),
             batch_size=1,
             batch_format="pyarrow",
             concurrency=workers,
@@ -202,25 +206,34 @@ def _first_line(error: BaseException) -> str:
 class _Reader:
     """Does jobs in one worker, with what it opened once."""
 
-    def __init__(self, options: Any, folder: Path, schema: pa.Schema) -> None:
+    def __init__(self, options: Any, folder: Path, parts: "_Parts") -> None:
         # What is named relatively is so to where the caller is.
         with suppress(OSError):
             os.chdir(folder)
         self._options = options
         self._analyzer = options.open_analyzer()
-        self._schema = schema
+        self._schema = parts.schema
+        self._deaths = parts.deaths
         self._note = pa.field(_NOTE, pa.string())
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        for job in batch["job"].to_pylist():
-            notes: list[Any] = []
-            for rows in self._read(pickle.loads(job), notes):
-                yield rows.append_column(self._note, pa.nulls(len(rows), pa.string()))
+        for row in batch.to_pylist():
+            job, notes = pickle.loads(row["job"]), list[Any]()
+            with self._deaths.told_by(row["number"]) as deaths:
+                if deaths < _DEATHS:
+                    for rows in self._read(job, notes):
+                        yield rows.append_column(self._note, pa.nulls(len(rows), pa.string()))
+                else:
+                    notes.append(self._give_up(job, f"given up: {deaths} workers died over it"))
             lines = [{_NOTE: json.dumps(note)} for note in notes]
             yield pa.Table.from_pylist(lines, self._schema.append(self._note))
 
     def _read(self, job: Any, notes: list[Any]) -> Iterator[pa.Table]:
         """Yield the rows of a job, and append what else there is to tell, as JSON types."""
+        raise NotImplementedError
+
+    def _give_up(self, job: Any, why: str) -> Any:
+        """Return what there is to tell of a job that is not done, as JSON types."""
         raise NotImplementedError
 
 
@@ -230,6 +243,10 @@ class _PictureReader(_Reader):
         notes.extend(read.failures)
         rows = [row for result in read.results for row in result.to_records()]
         yield arrow_table(rows, self._schema)
+
+    def _give_up(self, job: PictureJob, why: str) -> str:
+        names = [name for name, _ in job.pictures()]
+        return f"{' … '.join(dict.fromkeys((names[0], names[-1])))}: {why}"
 
 
 class _ClipReader(_Reader):
@@ -245,6 +262,42 @@ class _ClipReader(_Reader):
                     for batch in rows.iter_batches():
                         yield pa.Table.from_batches([batch])
 
+    def _give_up(self, job: "ClipJob", why: str) -> dict[str, Any]:
+        from mien.analysis.video.clips import ClipOutcome  # noqa: PLC0415
+
+        return asdict(ClipOutcome(source=job.source, error=f"{job.source}: {why}"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Deaths:
+    """How many workers died over each job, told by files in a folder that all of them reach.
+
+    Attributes:
+        folder: Where; there as long as they are counted.
+    """
+
+    folder: Path
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Have the folder for as long as jobs are done."""
+        with write_errors_named(self.folder):
+            self.folder.mkdir()
+        try:
+            yield
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def told_by(self, job: int) -> Iterator[int]:
+        """Do a job: give how many died over it, and count as dead who does not come out again."""
+        file = self.folder / str(job)
+        with file.open("ab") as begun:
+            deaths = begun.tell()
+            begun.write(b"x")
+        yield deaths
+        file.unlink(missing_ok=True)
+
 
 class _Parts(ray.data.Datasink[list[str]]):  # type: ignore[misc] # Ray is not followed
     """Writes rows to the parts of a folder, and hands notes back to the caller.
@@ -253,12 +306,14 @@ class _Parts(ray.data.Datasink[list[str]]):  # type: ignore[misc] # Ray is not f
 
     Attributes:
         schema: The columns of the parts.
+        deaths: Which jobs workers died over.
         notes: What was handed back, as JSON, once all is written.
     """
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         self._folder = folder.absolute()
         self.schema = schema
+        self.deaths = _Deaths(self._folder / ".under-way")
         self.notes: list[str] = []
         with write_errors_named(folder):
             folder.mkdir(parents=True, exist_ok=True)
