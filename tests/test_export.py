@@ -77,11 +77,23 @@ def test_where_weights_lay_stays_at_home(trained: Path, tmp_path: Path) -> None:
     content = torch.load(trained / "best.ckpt", weights_only=True)
     card = json.loads(content["mien"])
     card["recipe"]["initial"] = "/home/somebody/runs/first"
+    card["recipe"]["distillation"]["teachers"] = ["/home/somebody/runs/a", "/mnt/b.onnx"]
     torch.save({**content, "mien": json.dumps(card)}, tmp_path / "best.ckpt")
 
     done = export(tmp_path / "best.ckpt")
 
     assert done.metadata.recipe["initial"] == "first"
+    assert done.metadata.recipe["distillation"]["teachers"] == ["a", "b.onnx"]
+
+
+def test_a_model_is_called_as_asked(trained: Path, tmp_path: Path) -> None:
+    checkpoint = shutil.copy(trained / "best.ckpt", tmp_path)
+
+    done = export(checkpoint, name="mine")
+
+    assert done.path == tmp_path / "mine.onnx"
+    assert done.metadata.name == "mine"
+    assert done.metadata.recipe["name"] == "tiny"
 
 
 def test_the_file_carries_its_facts(

@@ -50,7 +50,12 @@ class Export:
     metadata: ModelMetadata
 
 
-def export(run: str | Path | Sequence[str | Path], path: str | Path | None = None) -> Export:
+def export(
+    run: str | Path | Sequence[str | Path],
+    path: str | Path | None = None,
+    *,
+    name: str | None = None,
+) -> Export:
     """Write a run's best checkpoint, or several as an ensemble, as a self-contained ONNX file.
 
     The file takes ``faces`` float32 ``(N, 1, 48, 48)``, standardised, N free, and gives ``logits``
@@ -60,8 +65,9 @@ def export(run: str | Path | Sequence[str | Path], path: str | Path | None = Non
     Args:
         run: A run's folder, or a checkpoint. Several are an ensemble: the file's probabilities are
             the mean of theirs.
-        path: Where the file goes; by default beside the checkpoint, named by its recipe. An
-            ensemble's must be given, and names it.
+        path: Where the file goes; by default beside the checkpoint, named as the model is. An
+            ensemble's must be given.
+        name: What the model is called; by default as its recipe, an ensemble as its file.
 
     Raises:
         CheckpointError: The run cannot be used, ONNX Runtime's answers differ from torch's, or the
@@ -72,13 +78,15 @@ def export(run: str | Path | Sequence[str | Path], path: str | Path | None = Non
     checkpoints = [_load(one) for one in runs]
     first = checkpoints[0]
     if len(runs) == 1:
-        path = Path(path or first.path.with_name(f"{first.recipe.name}.onnx"))
+        path = Path(path or first.path.with_name(f"{name or first.recipe.name}.onnx"))
         network, metadata = first.build_network(), describe(first)
     elif path is None:
         raise ValueError("an ensemble is of no run: say where its file goes")
     else:
         path = Path(path)
         network, metadata = _ensemble(checkpoints, path.stem)
+    if name:
+        metadata = replace(metadata, name=name)
     with atomic_write(path) as temporary:
         _write_onnx(network, metadata, temporary)
         parity = {batch: _difference(network, temporary, batch) for batch in PARITY_BATCHES}
@@ -194,6 +202,7 @@ def _without_paths(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe as plain types, with files by their names only."""
     values = recipe.to_dict()
     values["initial"] = Path(recipe.initial).name
+    values["distillation"]["teachers"] = [Path(x).name for x in recipe.distillation.teachers]
     if "weights" in values["model"]:
         values["model"]["weights"] = Path(values["model"]["weights"]).name
     return values

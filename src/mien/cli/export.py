@@ -20,6 +20,10 @@ def export(
         Path | None,
         typer.Option("--output", "-o", help="The file.", show_default="RUN/NAME.onnx"),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What the model is called.", show_default="its recipe's name"),
+    ] = None,
 ) -> None:
     """Write a run's best checkpoint as a self-contained ONNX file, or several as an ensemble.
 
@@ -34,7 +38,7 @@ def export(
     with require_extra("train"):
         from mien.export import export as write_onnx  # noqa: PLC0415
 
-        done = write_onnx(runs, output)
+        done = write_onnx(runs, output, name=name)
     for batch, difference in done.parity.items():
         typer.echo(f"parity at batch {batch}: largest difference of a logit {difference:.1e}")
     typer.echo(f"{done.path}: {done.size_bytes / 1e6:.2f} MB, {done.metadata.name}")
