@@ -1,0 +1,37 @@
+"""The chain of trainings behind the embedded model, an epoch each, on cartoons."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from embedded_model import Maker
+from mien.data.dataset import ExpressionDataset
+from mien.metadata import ModelMetadata
+from mien.training.checkpoint import load_checkpoint
+
+
+def test_the_chain_ends_in_a_taught_model_and_makes_nothing_twice(
+    faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    overrides = ("epochs=1", "progressive.epochs=0", "data.votes=0")
+    maker = Maker(faces, tmp_path, device="cpu", overrides=overrides, most_lost=100)
+
+    path = maker.student()
+
+    strings = {item.key: item.value for item in onnx.load(path).metadata_props}
+    facts = ModelMetadata.from_strings(strings)
+    assert (facts.name, facts.recipe["name"]) == ("mien-s", "mien-s-taught")
+    assert facts.recipe["distillation"]["teachers"] == ["mien-l.onnx"]
+    assert facts.uncertain_below == 0.4
+    seen = load_checkpoint(tmp_path / "mien-s-taught").seen
+    assert seen is not None
+    assert seen.contains(faces.split("Training").images).all()
+    assert not seen.contains(faces.split("PublicTest").images).any()
+    made = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/*.ckpt")}
+    assert len(made) == 8, "the best and the last of four runs"
+
+    assert maker.student() == path
+
+    assert {file: file.stat().st_mtime_ns for file in made} == made
+    assert np.isfinite(facts.temperature)
