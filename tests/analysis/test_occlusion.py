@@ -42,3 +42,17 @@ def test_every_pixel_is_covered_whatever_the_size(side: int) -> None:
 def test_what_is_no_crop_is_refused() -> None:
     with pytest.raises(ValueError, match=r"expected \(H, W\) uint8"):
         occlude(answers_by_the_mouth, np.zeros((2, 48, 48), np.uint8))
+
+
+def test_another_class_is_watched_on_demand() -> None:
+    crop = np.full((48, 48), 40, np.uint8)
+    crop[36:, 36:] = 200
+    _, falls = occlude(answers_by_the_mouth, crop, patch=10, stride=7)
+
+    watched, rises = occlude(answers_by_the_mouth, crop, watched=0, patch=10, stride=7)
+
+    assert watched == 0
+    np.testing.assert_allclose(rises, -falls, atol=1e-6)
+    for patch, stride in ((49, 4), (4, 5), (4, 0)):
+        with pytest.raises(ValueError, match="expected 1 <= stride <= patch <= 48"):
+            occlude(answers_by_the_mouth, crop, patch=patch, stride=stride)

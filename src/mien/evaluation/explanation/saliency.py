@@ -9,15 +9,12 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from mien.analysis.classifier import softmax
+from mien.analysis.occlusion import occlude
 from mien.errors import ModelError
 from mien.evaluation.explanation.network import DifferentiableModel, FaceReader
 
 #: Faces whose gradients are computed at once.
 _BATCH: Final = 64
-
-#: Faces that are occluded at once, and patches at once: 256 pictures a call.
-_OCCLUDED_FACES: Final = 32
-_PATCHES: Final = 8
 
 _POOLING: Final = (
     *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
@@ -75,9 +72,8 @@ def occlusion_sensitivity(
 ) -> npt.NDArray[np.float32]:
     """Return how far a class's probability falls where a patch of the face is greyed.
 
-    Needs no gradients, so any model will do; it takes a reading for each place of the patch.
-
-    Source: Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901
+    Needs no gradients, so any model will do; it takes a reading for each place of the patch. It is
+    :func:`mien.analysis.occlusion.occlude` for many faces.
 
     Args:
         model: What reads the faces.
@@ -94,29 +90,14 @@ def occlusion_sensitivity(
         ValueError: Faces and classes are not as many, or not of that shape; a patch does not fit
             into the face, or a stride leaves pixels out.
     """
-    from captum.attr import Occlusion  # noqa: PLC0415 - slow to import
-
     _check(images, classes)
-    if not 1 <= stride <= patch <= min(images.shape[1:]):
-        raise ValueError(f"expected 1 <= stride <= patch <= 48, got {stride} and {patch}")
 
-    def read(faces: Tensor) -> Tensor:
-        grey = faces[:, 0].numpy().round().astype(np.uint8)
-        return torch.from_numpy(softmax(model.logits(grey)))
+    def read(faces: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return softmax(model.logits(faces))
 
-    occlusion = Occlusion(read)
     falls = np.empty(images.shape, np.float32)
-    for start in range(0, len(images), _OCCLUDED_FACES):
-        part = slice(start, start + _OCCLUDED_FACES)
-        faces = torch.from_numpy(images[part, None].astype(np.float32))
-        falls[part] = occlusion.attribute(
-            faces,
-            sliding_window_shapes=(1, patch, patch),
-            strides=(1, stride, stride),
-            baselines=faces.mean(dim=(1, 2, 3), keepdim=True).expand_as(faces),
-            target=torch.from_numpy(np.asarray(classes[part], np.int64)),
-            perturbations_per_eval=_PATCHES,
-        )[:, 0].numpy()
+    for i, (face, watched) in enumerate(zip(images, classes, strict=True)):
+        _, falls[i] = occlude(read, face, watched=int(watched), patch=patch, stride=stride)
     return falls
 
 
