@@ -6,8 +6,8 @@ one of them further; that one, in int8, is the model in the package::
     python benchmarks/embedded_model.py --data fer2013.csv --work runs
 
 FER+'s votes, ``fer2013new.csv``, lie beside the data: the last training takes them in. What is in
-the folder already is not made again, and a training that was stopped goes on: call it again until it
-is done, which takes about eleven hours on two cores.
+the folder already is not made again, and a training that was stopped goes on: call it again until
+it is done, which takes about eleven hours on two cores.
 """
 
 import argparse
@@ -44,11 +44,10 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     arguments = parser.parse_args()
     print(describe_machine("mien", "torch", "onnxruntime"))
-    maker = Maker(
-        load_fer2013(arguments.data, votes="auto"), arguments.work, device=arguments.device
-    )
+    dataset = load_fer2013(arguments.data, votes="auto")
+    maker = Maker(dataset, arguments.work, device=arguments.device)
     for path in (maker.ensemble(), maker.student()):
-        accuracy = evaluate(path, maker.dataset, "PublicTest").metrics.accuracy
+        accuracy = evaluate(path, dataset, "PublicTest").metrics.accuracy
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {100 * accuracy:.2f} % on PublicTest")
 
 
