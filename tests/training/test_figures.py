@@ -48,18 +48,20 @@ def test_every_recipe_has_its_figures(name: str) -> None:
     assert name in load_figures()
 
 
-def test_the_embedded_models_figures_are_those_of_its_run() -> None:
-    measured = load_figures()["mien-s"].measured
+@pytest.mark.parametrize(
+    "name", [path.name for path in sorted(RUNS.iterdir()) if path.name in recipe_names()]
+)
+def test_figures_are_those_of_the_run_that_is_kept(name: str) -> None:
+    measured = load_figures()[name].measured
     assert measured is not None
-    evaluation = json.loads((RUNS / "mien-s/evaluation-PublicTest.json").read_text())
-    run = json.loads((RUNS / "mien-s/run.json").read_text())
+    evaluation = json.loads((RUNS / name / "evaluation-PublicTest.json").read_text())
+    run = json.loads((RUNS / name / "run.json").read_text())
 
     assert measured.accuracy == (evaluation["accuracy"],)
     assert measured.macro_f1 == (evaluation["macro_f1"],)
     assert measured.without_copies == (evaluation["unseen"]["accuracy"],)
-    assert measured.minutes == (run["minutes"],)
+    assert measured.minutes[0] <= run["minutes"], "pauses may be left out, nothing added"
     assert measured.parameters == run["parameters"]
-    assert format_accuracy(measured) == "68.46 %, one seed"
 
 
 def test_figures_are_read_as_written(written: Any) -> None:
