@@ -169,7 +169,7 @@ def continue_recipe(recipe: Recipe, name: str, overrides: Sequence[str] = ()) ->
     data = replace(recipe.data, scaling=found.data.scaling)
     continued = replace(
         recipe,
-        title=f"{found.name} trained further, as {recipe.name} says",
+        title=f"{Path(name).stem} trained further, as {recipe.name} says",
         source="",
         initial=name,
         model_name=found.model_name,
