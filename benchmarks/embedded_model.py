@@ -46,7 +46,8 @@ def main() -> None:
     print(describe_machine("mien", "torch", "onnxruntime"))
     dataset = load_fer2013(arguments.data, votes="auto")
     maker = Maker(dataset, arguments.work, device=arguments.device)
-    for path in (maker.ensemble(), maker.student()):
+    ensemble = maker.ensemble()
+    for path in (ensemble, maker.student(ensemble)):
         accuracy = evaluate(path, dataset, "PublicTest").metrics.accuracy
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {100 * accuracy:.2f} % on PublicTest")
 
@@ -74,10 +75,10 @@ class Maker:
         runs = [self._run(load_recipe(name, self.overrides), run) for run, name in MEMBERS.items()]
         return self._quantized(runs, "mien-l")
 
-    def student(self) -> Path:
-        """Return the embedded model's int8 file."""
+    def student(self, ensemble: Path) -> Path:
+        """Return the embedded model's int8 file, taught by the ensemble's."""
         recipe = load_recipe("mien-s-taught", self.overrides)
-        taught = replace(recipe.distillation, teachers=(str(self.ensemble()),))
+        taught = replace(recipe.distillation, teachers=(str(ensemble),))
         initial = str(self.work / "mien-s-labels")
         run = self._run(replace(recipe, initial=initial, distillation=taught), recipe.name)
         fit = calibrate(run, self.dataset, "PublicTest", uncertain_below=UNCERTAIN_BELOW)

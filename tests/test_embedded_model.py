@@ -61,7 +61,7 @@ def test_it_is_calibrated_and_says_on_what(model: ExpressionClassifier) -> None:
     assert (fitted_on["split"], fitted_on["count"]) == ("PublicTest", 3589)
     assert fitted_on["fingerprint"] == facts.data["fingerprint"]
     # The temperature is the likeliest, which need not be that of the least calibration error.
-    assert fitted_on["ece"] < 0.035
+    assert max(fitted_on["ece"], fitted_on["cross_fitted_ece"]) < 0.035
 
 
 def test_it_knows_the_faces_that_it_learned_from(model: ExpressionClassifier) -> None:

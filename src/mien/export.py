@@ -78,15 +78,14 @@ def export(
     checkpoints = [_load(one) for one in runs]
     first = checkpoints[0]
     if len(runs) == 1:
-        path = Path(path or first.path.with_name(f"{name or first.recipe.name}.onnx"))
-        network, metadata = first.build_network(), describe(first)
+        name = name or first.recipe.name
+        path = Path(path or first.path.with_name(f"{name}.onnx"))
+        network, metadata = first.build_network(), replace(describe(first), name=name)
     elif path is None:
         raise ValueError("an ensemble is of no run: say where its file goes")
     else:
         path = Path(path)
-        network, metadata = _ensemble(checkpoints, path.stem)
-    if name:
-        metadata = replace(metadata, name=name)
+        network, metadata = _ensemble(checkpoints, name or path.stem)
     with atomic_write(path) as temporary:
         _write_onnx(network, metadata, temporary)
         parity = {batch: _difference(network, temporary, batch) for batch in PARITY_BATCHES}

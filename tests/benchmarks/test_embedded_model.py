@@ -17,7 +17,7 @@ def test_the_chain_ends_in_a_taught_model_and_makes_nothing_twice(
     overrides = ("epochs=1", "progressive.epochs=0", "data.votes=0")
     maker = Maker(faces, tmp_path, device="cpu", overrides=overrides, most_lost=100)
 
-    path = maker.student()
+    path = maker.student(maker.ensemble())
 
     strings = {item.key: item.value for item in onnx.load(path).metadata_props}
     facts = ModelMetadata.from_strings(strings)
@@ -31,7 +31,7 @@ def test_the_chain_ends_in_a_taught_model_and_makes_nothing_twice(
     made = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/*.ckpt")}
     assert len(made) == 8, "the best and the last of four runs"
 
-    assert maker.student() == path
+    assert maker.student(maker.ensemble()) == path
 
     assert {file: file.stat().st_mtime_ns for file in made} == made
     assert np.isfinite(facts.temperature)

@@ -60,6 +60,11 @@ class Initial:
     folded: dict[str, Tensor] = field(default_factory=dict)
 
 
+def find_model(name: str) -> Path:
+    """Return the path of what a recipe names: ``mien-s`` is the file in the package."""
+    return DEFAULT_MODEL if name == EMBEDDED else Path(name).expanduser()
+
+
 def load_initial(name: str) -> Initial:
     """Load the model that :attr:`~mien.training.recipe.Recipe.initial` names.
 
@@ -70,7 +75,7 @@ def load_initial(name: str) -> Initial:
         CheckpointError: There is no such thing, or it cannot be used.
         ModelError: The ONNX file is not one of mien.
     """
-    path = DEFAULT_MODEL if name == EMBEDDED else Path(name).expanduser()
+    path = find_model(name)
     if path.suffix == ".onnx":
         return _from_onnx(path)
     if not path.exists():

@@ -8,11 +8,11 @@ from typing import Any, Final, Self
 import torch
 from torch import Tensor
 
-from mien.analysis.classifier import DEFAULT_MODEL, ExpressionClassifier
+from mien.analysis.classifier import ExpressionClassifier
 from mien.data.seen_faces import SeenFaces, read_seen
 from mien.errors import RecipeError
 from mien.training.checkpoint import load_checkpoint
-from mien.training.initial import EMBEDDED
+from mien.training.initial import find_model
 from mien.training.recipe import Recipe
 
 
@@ -93,7 +93,7 @@ def load_teachers(recipe: Recipe, classes: Sequence[str]) -> list[Teacher]:
 
 
 def _load(name: str) -> Teacher:
-    path = DEFAULT_MODEL if name == EMBEDDED else Path(name).expanduser()
+    path = find_model(name)
     return _from_onnx(name, path) if path.suffix == ".onnx" else _from_checkpoint(name, path)
 
 
