@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from mien.errors import MediaError
+from mien.folders import walk_files
 from mien.pictures import (
     check_size,
     decode_picture,
     is_picture,
     normalise_picture,
-    walk_pictures,
 )
 
 
@@ -129,7 +129,7 @@ def test_hidden_and_other_files_are_no_pictures(tmp_path: Path) -> None:
         assert is_picture(path) == (path in inside)
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
-    assert walk_pictures(tmp_path) == inside
+    assert walk_files(tmp_path, is_picture) == inside
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,24 @@ def test_reading_expressions_loads_no_torch() -> None:
     assert not loaded & {"torch", "lightning", "tensorflow", "cv2", "mtcnn"}
 
 
+def test_a_name_without_its_extra_tells_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["torch"] = sys.modules["lightning"] = None
+import mien
+print(*dir(mien))
+try:
+    mien.train
+except mien.MienError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names, told = done.stdout.splitlines()
+
+    assert "which is not installed: pip install 'mien[train]'" in told
+    assert set(names.split()) == set(mien.__all__) - {"train", "load_recipe"}
+
+
 def test_nothing_is_reported_to_the_runtimes_maker(tmp_path: Path) -> None:
     """Where ONNX Runtime reports, it first makes up an id for the machine and keeps it there."""
     # On CI it is silent of itself, and then this would show nothing.

@@ -6,7 +6,7 @@ import pytest
 
 from mien.errors import ModelError
 from mien.expressions import UNCERTAIN
-from mien.results import Face, FrameResult, Probabilities
+from mien.results import FACE_COLUMNS, Face, FrameResult, Probabilities
 
 HAPPY = Probabilities(("happy", "sad"), (0.75, 0.25))
 POINTS = ((1.0, 1.0), (3.0, 1.0), (2.0, 2.0), (1.0, 3.0), (3.0, 3.0))
@@ -80,7 +80,19 @@ def test_records_are_flat_one_a_face() -> None:
 def test_no_face_is_an_empty_result_with_a_row() -> None:
     result = FrameResult(source="a.jpg", size_wh=(8, 9))
     assert (result.expression, result.probabilities) == (None, None)
-    assert result.to_records() == [{"source": "a.jpg", "width": 8, "height": 9, "face": None}]
+    (row,) = result.to_records()
+    assert {name for name, value in row.items() if value is None} == {"face", *FACE_COLUMNS}
+    assert (row["source"], row["width"], row["height"]) == ("a.jpg", 8, 9)
+
+
+def test_a_class_does_not_take_the_column_of_something_else() -> None:
+    probabilities = Probabilities(("face", "left", "none"), (0.2, 0.7, 0.1))
+    face = Face((10.0, 1.0, 20.0, 9.0), 0.5, None, probabilities)
+
+    (row,) = FrameResult("a.jpg", (30, 30), (face,)).to_records()
+
+    assert (row["face"], row["left"]) == (0, 10.0)
+    assert (row["class_face"], row["class_left"], row["none"]) == (0.2, 0.7, 0.1)
 
 
 def test_too_improbable_an_expression_is_not_told() -> None:

@@ -10,6 +10,7 @@ Importing this loads neither torch nor ONNX Runtime; each name below is fetched 
 
 import os
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,10 +69,21 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    try:
+        value = getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "mien":
+            raise
+        from mien.errors import MissingExtraError  # noqa: PLC0415
+
+        raise MissingExtraError(error.name, "train") from error
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    # Without what it takes to train: help(mien) fetches each name that is told here.
+    trains = find_spec("torch") is not None and find_spec("lightning") is not None
+    return sorted(
+        name for name in __all__ if trains or not _HOMES.get(name, "").startswith("mien.training")
+    )

@@ -8,9 +8,19 @@ ones, so a result pickles, compares and turns into JSON as it is.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from mien.expressions import UNCERTAIN, check_uncertain_below
+
+#: Columns that tables of pictures and of video have beside those of the classes: of each row, and
+#: of its face.
+_ROW_COLUMNS: Final = ("source", "frame", "time_s", "width", "height", "face", "track")
+FACE_COLUMNS: Final = ("expression", "confidence", "left", "top", "right", "bottom", "score")
+
+
+def class_column(name: str) -> str:
+    """Return the column of a class's probability: its name, or ``class_left`` for ``left``."""
+    return f"class_{name}" if name in (*_ROW_COLUMNS, *FACE_COLUMNS) else name
 
 
 class Probabilities(Mapping[str, float]):
@@ -187,12 +197,12 @@ class FrameResult:
     def to_records(self) -> list[dict[str, Any]]:
         """Return one flat row a face, ready for a CSV file or a data frame.
 
-        A picture without a face gives one row whose ``face`` and face columns are None, so that
-        no picture goes missing from a table.
+        A picture without a face gives one row whose ``face`` and face columns are None, without
+        probabilities, so that no picture goes missing from a table.
         """
         head = {"source": self.source, "width": self.size_wh[0], "height": self.size_wh[1]}
         if not self.faces:
-            return [{**head, "face": None}]
+            return [{**head, "face": None, **dict.fromkeys(FACE_COLUMNS)}]
         return [{**head, "face": i, **_flat(face)} for i, face in enumerate(self.faces)]
 
 
@@ -205,8 +215,7 @@ def _told_as_value_error(kind: str) -> Iterator[None]:
 
 
 def _flat(face: Face) -> dict[str, Any]:
-    row: dict[str, Any] = {"expression": face.expression, "confidence": face.confidence}
-    row.update(zip(("left", "top", "right", "bottom"), face.box_xyxy, strict=True))
-    row["score"] = face.score
-    row.update(face.probabilities)
+    values = (face.expression, face.confidence, *face.box_xyxy, face.score)
+    row: dict[str, Any] = dict(zip(FACE_COLUMNS, values, strict=True))
+    row.update((class_column(name), value) for name, value in face.probabilities.items())
     return row

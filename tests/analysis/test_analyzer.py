@@ -171,6 +171,15 @@ def test_a_folder_with_a_damaged_picture(analyzer: Analyzer, tmp_path: Path) -> 
     assert [Path(source).name for source in failed] == ["a.png", "none.png"]
 
 
+def test_what_was_read_before_a_damaged_picture_is_given(analyzer: Analyzer) -> None:
+    image = Image.new("RGB", (30, 30))
+    results = analyzer.analyze_many([image, image, b"damaged", image])
+
+    assert [next(results).source for _ in range(2)] == ["image 0", "image 1"]
+    with pytest.raises(MediaError, match=r"^bytes 2: not a picture"):
+        next(results)
+
+
 def test_a_damaged_picture_in_memory_is_told_by_its_number(
     analyzer: Analyzer, astronaut_rgb: ImageRgb
 ) -> None:

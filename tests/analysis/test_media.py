@@ -200,6 +200,22 @@ def test_what_pillow_takes_for_a_bomb_is_refused(
         read_picture(tmp_path / "large.png")
 
 
+def test_a_name_that_no_file_can_have_is_told() -> None:
+    name = "a" * 300
+    with pytest.raises(MediaError, match="cannot be read: File name too long"):
+        read_picture(name)
+    with pytest.raises(MediaError, match="cannot be read: File name too long"):
+        list(find_pictures([name]))
+
+
+def test_a_data_url_is_told_without_its_data() -> None:
+    with pytest.raises(
+        MediaError, match=r"^data:image/jpeg;base64,\w{0,10}…: a data URL"
+    ) as raised:
+        read_picture("data:image/jpeg;base64," + "A" * 10_000)
+    assert len(str(raised.value)) < 200
+
+
 @pytest.mark.parametrize("url", ["https://example.org/a.jpg", "rtsp://camera/1"])
 def test_urls_are_refused(url: str) -> None:
     with pytest.raises(MediaError, match="download it first"):

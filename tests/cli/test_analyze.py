@@ -175,6 +175,10 @@ def test_pictures_in_parquet_are_read_and_named_by_their_rows(
     assert [row["source"] for row in rows] == [f"{table}#0", f"{table}#1"]
     assert [row["expression"] for row in rows] == ["sad", None]
     assert Called(table, "--annotate", tmp_path / "seen").code == 2
+    before = table.read_bytes()
+    called = Called(table, "--model", sad_model, "--output", table)
+    assert (called.code, table.read_bytes()) == (2, before)
+    assert "is what is read" in called.error
 
 
 def test_whole_image_reads_ready_crops(folder: Path, sad_model: Path) -> None:

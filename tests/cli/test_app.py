@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -58,6 +59,26 @@ def test_a_users_mistake_is_one_line_and_exit_code_2() -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == ("mien: no-such-run: no such checkpoint; a run folder holds best.ckpt\n")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"), [("cp1252", r"\u5199"), ("utf-8", "写"), (None, "写")]
+)
+def test_any_name_can_be_printed(encoding: str | None, told: str) -> None:
+    """A pipe on Windows knows the letters of one language, as PYTHONIOENCODING has it here."""
+    environ = {**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": encoding or ""}
+    if encoding is None:
+        environ = {**environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+        environ.pop("PYTHONIOENCODING")
+    command = [sys.executable, "-m", "mien", "analyze", "no-such-写.jpg"]
+
+    done = subprocess.run(command, capture_output=True, check=False, env=environ)
+
+    assert done.returncode == 2
+    assert (
+        done.stderr.decode(encoding or "utf-8")
+        == f"mien: no-such-{told}.jpg: no such file or folder\n"
+    )
 
 
 def test_a_wrong_call_is_exit_code_2() -> None:

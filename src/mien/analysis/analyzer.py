@@ -169,18 +169,22 @@ class Analyzer:
             colour: Channel order of colour arrays.
             whole_image: The pictures are face crops already.
             on_error: Called for each picture that cannot be read, which is then left out. Without
-                it the first such picture ends the reading.
+                it the first such picture ends the reading, after the results of those before.
 
         Raises:
             MediaError: A picture cannot be read, and there is no ``on_error``.
         """
         waiting: list[FramedPicture] = []
-        for picture in _read_all(_listed(sources), colour, on_error):
-            waiting.append(self.frame(picture, whole_image=whole_image))
-            faces = sum(len(framed.crops_gray) for framed in waiting)
-            if max(faces, len(waiting)) >= self.classifier.batch_size:
-                yield from self.read(waiting)
-                waiting = []
+        try:
+            for picture in _read_all(_listed(sources), colour, on_error):
+                waiting.append(self.frame(picture, whole_image=whole_image))
+                faces = sum(len(framed.crops_gray) for framed in waiting)
+                if max(faces, len(waiting)) >= self.classifier.batch_size:
+                    yield from self.read(waiting)
+                    waiting = []
+        except MediaError:
+            yield from self.read(waiting)
+            raise
         yield from self.read(waiting)
 
     def stream(

@@ -4,6 +4,7 @@ What is read is brought to one form, :class:`Picture`; how files are decoded is 
 :mod:`mien.pictures`.
 """
 
+import functools
 import glob
 import io
 import os
@@ -18,13 +19,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from mien.errors import MediaError
+from mien.folders import walk_files
 from mien.pictures import (
     SUFFIXES,
     check_size,
     decode_picture,
     is_picture,
     normalise_picture,
-    walk_pictures,
 )
 
 Colour = Literal["rgb", "bgr", "gray"]
@@ -149,15 +150,19 @@ def find_files(sources: Iterable[str | os.PathLike[str]], kind: FileKind) -> Ite
 
 
 def _expand(source: str, kind: FileKind) -> list[str]:
+    try:
+        return _look_up(source, kind)
+    except OSError as error:
+        name = error.filename or source
+        raise MediaError(f"{name}: cannot be read: {error.strerror or error}") from error
+
+
+def _look_up(source: str, kind: FileKind) -> list[str]:
     kind.refuse_url(source)
     looked_for = "looked for " + ", ".join(kind.suffixes)
     path = Path(source)
     if path.is_dir():
-        try:
-            found = [str(path / name) for name in kind.list_folder(path)]
-        except OSError as error:
-            name = error.filename or source
-            raise MediaError(f"{name}: cannot be read: {error.strerror or error}") from error
+        found = [str(path / name) for name in kind.list_folder(path)]
         if not found:
             raise MediaError(f"{source}: no {kind.noun} in this folder ({looked_for})")
         return found
@@ -180,21 +185,14 @@ def _expand(source: str, kind: FileKind) -> list[str]:
     return found
 
 
-def _list_pictures(folder: Path) -> list[str]:
-    return [name for name in walk_pictures(folder) if not _is_annotated(name)]
-
-
-def _takes_picture(parts: Sequence[str]) -> bool:
-    path = "/".join(parts)
-    return is_picture(path) and not _is_annotated(path)
-
-
-def _is_annotated(path: str) -> bool:
-    return path.lower().endswith(ANNOTATED_SUFFIX)
+def _is_wanted(path: str) -> bool:
+    return is_picture(path) and not path.lower().endswith(ANNOTATED_SUFFIX)
 
 
 def refuse_picture_url(source: str) -> None:
     """Raise :class:`MediaError` where a source is a URL."""
+    if source.startswith("data:"):
+        raise MediaError(f"{source[:30]}…: a data URL, not a path; decode it and give the bytes")
     if URL.match(source):
         raise MediaError(f"{source}: mien does not fetch pictures; download it first")
 
@@ -202,8 +200,8 @@ def refuse_picture_url(source: str) -> None:
 _PICTURES: Final = FileKind(
     noun="picture",
     suffixes=SUFFIXES,
-    list_folder=_list_pictures,
-    takes=_takes_picture,
+    list_folder=functools.partial(walk_files, takes=_is_wanted),
+    takes=lambda parts: _is_wanted("/".join(parts)),
     refuse_url=refuse_picture_url,
 )
 
@@ -211,9 +209,11 @@ _PICTURES: Final = FileKind(
 def _read_file(source: str) -> Picture:
     refuse_picture_url(source)
     path = Path(source)
-    if path.is_dir():
-        raise MediaError(f"{source}: a folder, not a picture; use analyze_many or 'mien analyze'")
     try:
+        if path.is_dir():
+            raise MediaError(
+                f"{source}: a folder, not a picture; use analyze_many or 'mien analyze'"
+            )
         with path.open("rb") as file:
             return Picture(source, _rgb(decode_picture(file, source)))
     except FileNotFoundError as error:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -21,6 +22,8 @@ OpenWorker = Callable[[], Callable[[_Job, StopAsked], _Outcome]]
 
 #: Seconds between two looks at whether to stop.
 _PATIENCE_S: Final = 0.2
+#: Windows waits for no more processes at once.
+_MOST_ON_WINDOWS: Final = 61
 
 
 class WorkStoppedError(Exception):
@@ -55,6 +58,8 @@ def map_in_processes(
         WorkStoppedError: A job was stopped, after the outcomes of those that were done.
         MediaError: A process was killed.
     """
+    if sys.platform == "win32":
+        workers = min(workers, _MOST_ON_WINDOWS)
     # Fresh processes: forked ones would share ONNX Runtime's and FFmpeg's threads.
     context = multiprocessing.get_context("spawn")
     stop = context.Event()

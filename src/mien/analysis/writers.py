@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TextIO
 from mien.analysis.arrow_tables import arrow_schema, arrow_table, check_parquet
 from mien.cache import atomic_write
 from mien.errors import MediaError
-from mien.results import FrameResult
+from mien.results import FACE_COLUMNS, FrameResult, class_column
 
 #: Rows of Parquet that are gathered before they are written.
 _ROW_GROUP: Final = 10_000
@@ -18,11 +18,8 @@ _ROW_GROUP: Final = 10_000
 
 def picture_columns(classes: Sequence[str]) -> tuple[str, ...]:
     """Return the columns of a table of pictures, in order; see ``FrameResult.to_records``."""
-    return (
-        *("source", "width", "height", "face", "expression", "confidence"),
-        *("left", "top", "right", "bottom", "score"),
-        *classes,
-    )
+    columns = map(class_column, classes)
+    return ("source", "width", "height", "face", *FACE_COLUMNS, *columns)
 
 
 class Writer(Protocol):

@@ -27,6 +27,7 @@ from mien.cli.engines import (
     pictures_on_ray,
     threads_a_worker,
 )
+from mien.cli.outputs import check_output
 from mien.errors import MediaError
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def analyze(
     Example: mien analyze photos/ --output faces.csv --annotate seen/
     """
     from mien.analysis.picture_jobs import PictureOptions, plan_pictures  # noqa: PLC0415
-    from mien.analysis.writers import check_suffix  # noqa: PLC0415
+    from mien.analysis.picture_tables import PictureRows  # noqa: PLC0415
+    from mien.analysis.writers import SUFFIXES, check_suffix  # noqa: PLC0415
 
     if table + json + csv > 1:
         raise typer.BadParameter("--table, --json and --csv: choose one")
@@ -133,6 +135,8 @@ def analyze(
     if output is not None:
         check_suffix(output)
     jobs = plan_pictures(sources)
+    tables = {Path(job.path) for job in jobs if isinstance(job, PictureRows)}
+    check_output(output, suffixes=SUFFIXES, sources=sorted(tables))
     if annotate is not None:
         _check_annotated(annotate, jobs)
     workers = min(workers or 1, len(jobs))

@@ -1,5 +1,6 @@
 """The ``mien`` command: its subcommands and how errors leave it."""
 
+import codecs
 import io
 import os
 import sys
@@ -83,10 +84,9 @@ app.add_typer(data_app, name="data", help="Fetch, read and check data sets.")
 
 def main() -> None:
     """Run the command line; what cannot be used is told in one line, with exit code 2."""
-    # File names need not be valid text; they are printed back byte for byte.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape")
+            _print_any_name(stream)
     try:
         # Typer would draw a usage and a box around its errors.
         sys.exit(app(standalone_mode=False))
@@ -99,6 +99,15 @@ def main() -> None:
     if line:
         typer.echo(f"mien: {line}", err=True)
     sys.exit(USER_ERROR)
+
+
+def _print_any_name(stream: io.TextIOWrapper) -> None:
+    """Let a stream print every file name, on Windows too, where a pipe knows 256 letters."""
+    if not stream.isatty() and "PYTHONIOENCODING" not in os.environ:
+        stream.reconfigure(encoding="utf-8")
+    # File names need not be valid text; they are printed back byte for byte.
+    is_utf8 = codecs.lookup(stream.encoding).name == "utf-8"
+    stream.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
 
 
 def _one_line(error: Any) -> str:

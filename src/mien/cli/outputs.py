@@ -75,7 +75,13 @@ def _whats_wrong(path: Path, suffixes: Sequence[str]) -> str | None:
         return f"name a {wanted} file"
     if not suffixes and path.exists() and not path.is_dir():
         return "is a file: name a folder"
-    there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    return _whats_wrong_above(path)
+
+
+def _whats_wrong_above(path: Path) -> str | None:
+    there = next((p for p in (path, *path.absolute().parents) if p.exists()), None)
+    if there is None:
+        return f"there is no {path.absolute().anchor}: name a path on another drive"
     if there != path and not there.is_dir():
         return f"{there} is a file: name a path in a folder"
     if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.errors import DataError, MediaError
 from mien.expressions import EXPRESSIONS, parse_expression
-from mien.pictures import decode_picture, walk_pictures
+from mien.folders import walk_files
+from mien.pictures import decode_picture, is_picture
 from mien.preprocess import FACE_SIZE, resize_face, to_gray
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def list_images(folder: Path) -> dict[str, os.stat_result]:
     Raises:
         OSError: A folder cannot be read, or a link to a picture leads nowhere.
     """
-    return {name: (folder / name).stat() for name in walk_pictures(folder)}
+    return {name: (folder / name).stat() for name in walk_files(folder, is_picture)}
 
 
 def read_image_tree(

@@ -29,7 +29,8 @@ def refuse_breaches(breaches: Sequence[str], *, override: bool) -> tuple[str, ..
     """
     if breaches and not override:
         raise ProtocolError(
-            f"refused: {'; '.join(breaches)} (--override-protocol goes on, and reports say so)"
+            f"refused: {'; '.join(breaches)} (--override-protocol, where a command has "
+            "it, goes on, and reports say so)"
         )
     return tuple(breaches)
 

@@ -38,7 +38,7 @@ def test_a_frame_without_a_face_is_a_row() -> None:
     (row,) = frame().to_records()
 
     assert row["frame"] == 7
-    assert row["track"] is None
+    assert row["track"] is row["expression"] is row["left"] is None
 
 
 def test_results_pickle_and_are_json() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from mien.analysis.video.results import TrackedFrame
+from mien.analysis.video.results import TrackedFace, TrackedFrame
 from mien.analysis.video.table import join_tables, open_table, partial_file
 from mien.analysis.video.table_formats import TABLE_SUFFIXES, read_table
 from mien.errors import MediaError
+from mien.results import Face, Probabilities
 
 MakeFrame = Callable[..., TrackedFrame]
 
@@ -64,6 +65,20 @@ def test_a_table_reads_back_as_it_was_written(
 
     assert list(read_table(path)) == wanted
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", TABLE_SUFFIXES)
+def test_classes_may_be_called_as_columns_are(tmp_path: Path, suffix: str) -> None:
+    classes = ("track", "left")
+    raw, smoothed = Probabilities(classes, (0.2, 0.8)), Probabilities(classes, (0.4, 0.6))
+    tracked = TrackedFace(3, Face((1.0, 2.0, 3.0, 4.0), 0.5, None, raw), smoothed, "left")
+    frame = TrackedFrame("clip.mp4", 0, 0.0, (8, 8), (tracked,))
+    path = tmp_path / f"faces{suffix}"
+
+    with open_table(path, classes) as table:
+        table.write(frame)
+
+    assert [each.to_records() for each in read_table(path)] == [frame.to_records()]
 
 
 def test_json_is_one_array_and_jsonl_a_line_a_frame(tmp_path: Path, make_frame: MakeFrame) -> None:

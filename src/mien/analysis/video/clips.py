@@ -1,6 +1,6 @@
 """Video files read into tables: which there are, one read from its start or on from a stop."""
 
-import os
+import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -14,6 +14,7 @@ from mien.analysis.options import AnalyzerOptions
 from mien.analysis.processes import WorkStoppedError
 from mien.analysis.video.table import TableWriter, open_table
 from mien.errors import MediaError
+from mien.folders import is_hidden, walk_files
 from mien.metadata import file_sha256
 
 if TYPE_CHECKING:
@@ -274,34 +275,16 @@ def _refuse_url(source: str) -> None:
         raise MediaError(f"{source}: a URL, not a file; 'mien webcam' reads streams")
 
 
-def _list_clips(folder: Path) -> list[str]:
-    """Return the clips in a folder and its folders, by their relative paths, sorted.
-
-    Raises:
-        OSError: A folder cannot be read.
-    """
-    return sorted(
-        name
-        for parent, _, files in os.walk(folder, onerror=_raise)
-        for name in ((Path(parent).relative_to(folder) / file).as_posix() for file in files)
-        if _is_clip(name)
-    )
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
 def _is_clip(path: str) -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
-    lower = path.lower()
-    return not hidden and lower.endswith(CLIP_SUFFIXES) and not lower.endswith(ANNOTATED_SUFFIX)
+    name = path.lower()
+    wanted = name.endswith(CLIP_SUFFIXES) and not name.endswith(ANNOTATED_SUFFIX)
+    return wanted and not is_hidden(path)
 
 
 _CLIPS: Final = FileKind(
     noun="video",
     suffixes=CLIP_SUFFIXES,
-    list_folder=_list_clips,
+    list_folder=functools.partial(walk_files, takes=_is_clip),
     takes=lambda parts: _is_clip(parts[-1]),
     refuse_url=_refuse_url,
 )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mien.results import Face, Probabilities
+from mien.results import FACE_COLUMNS, Face, Probabilities, class_column
 
 #: Names of the landmarks, in the order of :attr:`mien.results.Face.landmarks`; left as seen in the
 #: picture.
@@ -87,37 +87,37 @@ class TrackedFrame:
     def to_records(self) -> list[dict[str, Any]]:
         """Return one flat row a face, with the columns of :func:`record_columns`.
 
-        A frame without a face gives one row whose ``track`` and face columns are missing, so that
-        no frame goes missing from a table.
+        A frame without a face gives one row whose ``track`` and face columns are None, without
+        landmarks and probabilities, so that no frame goes missing from a table.
         """
         head = {"source": self.source, "frame": self.index, "time_s": self.time_s}
         head |= {"width": self.size_wh[0], "height": self.size_wh[1]}
         if not self.faces:
-            return [{**head, "track": None}]
+            return [{**head, "track": None, **dict.fromkeys(FACE_COLUMNS)}]
         return [{**head, "track": face.track, **_flat(face)} for face in self.faces]
 
 
 def record_columns(classes: Sequence[str]) -> tuple[str, ...]:
     """Return the columns of a table of frames, in order.
 
-    The raw probabilities have their classes' names, the smoothed ones ``smoothed_`` before them.
+    The raw probabilities have their classes' names, or :func:`mien.results.class_column`'s where
+    those are taken, the smoothed ones ``smoothed_`` before them.
     """
     return (
-        *("source", "frame", "time_s", "width", "height", "track", "expression", "confidence"),
-        *("left", "top", "right", "bottom", "score"),
+        *("source", "frame", "time_s", "width", "height", "track"),
+        *FACE_COLUMNS,
         *(f"{name}_{axis}" for name in LANDMARKS for axis in "xy"),
-        *classes,
+        *map(class_column, classes),
         *(f"smoothed_{name}" for name in classes),
     )
 
 
 def _flat(tracked: TrackedFace) -> dict[str, Any]:
     face = tracked.face
-    row: dict[str, Any] = {"expression": tracked.expression, "confidence": tracked.confidence}
-    row.update(zip(("left", "top", "right", "bottom"), face.box_xyxy, strict=True))
-    row["score"] = face.score
+    values = (tracked.expression, tracked.confidence, *face.box_xyxy, face.score)
+    row: dict[str, Any] = dict(zip(FACE_COLUMNS, values, strict=True))
     for name, (x, y) in zip(LANDMARKS, face.landmarks or (), strict=False):
         row |= {f"{name}_x": x, f"{name}_y": y}
-    row.update(face.probabilities)
+    row.update((class_column(name), value) for name, value in face.probabilities.items())
     row.update((f"smoothed_{name}", value) for name, value in tracked.smoothed.items())
     return row

@@ -11,7 +11,7 @@ from typing import Any, Final, TextIO
 from mien.analysis.arrow_tables import arrow_schema, check_parquet, is_integer, is_text
 from mien.analysis.video.results import LANDMARKS, TrackedFace, TrackedFrame
 from mien.errors import MediaError
-from mien.results import Face, Probabilities
+from mien.results import Face, Probabilities, class_column
 
 #: Suffix of a table → that of the text file its rows go to first.
 _ROW_SUFFIXES: Final = {".csv": ".csv", ".parquet": ".csv", ".json": ".jsonl", ".jsonl": ".jsonl"}
@@ -182,7 +182,9 @@ def _face_of_row(row: Mapping[str, Any]) -> TrackedFace:
             box_xyxy=(row["left"], row["top"], row["right"], row["bottom"]),
             score=row["score"],
             landmarks=landmarks,
-            probabilities=Probabilities(classes, tuple(row[name] for name in classes)),
+            probabilities=Probabilities(
+                classes, tuple(row[class_column(name)] for name in classes)
+            ),
         ),
         smoothed=Probabilities(classes, tuple(row[prefix + name] for name in classes)),
         expression=row["expression"],
