@@ -65,7 +65,7 @@ def test_blocks_are_one_number_or_one_a_stage(text: str, blocks: int | tuple[int
         ("model_name=residual", "did you mean 'model.name'"),
         ("model.widths=[]", "model.widths: expected channels of 1 or more"),
         ("model.widths=[0]", "model.widths: expected channels of 1 or more"),
-        ("model.blocks=two", "model.blocks: expected a whole number or a list of them, got 'two'"),
+        ("model.blocks=two", "model.blocks: expected a whole number or a list, got 'two'"),
         ("model.blocks=[1, 2]", "model.blocks: expected 1 or more, or 4 such numbers"),
         ("model.dropout=2", "model.dropout: expected 0 up to 1"),
         ("name=other", "copy the file under another"),

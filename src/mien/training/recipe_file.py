@@ -11,11 +11,12 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal
 
 from mien.errors import RecipeError
 from mien.expressions import unknown_name
-from mien.models import CLASSICAL, MODELS, ClassicalConfig, ModelConfig
+from mien.models import CLASSICAL, MODELS
 from mien.training.figures import find_packaged
 from mien.training.recipe import Recipe
 
@@ -132,11 +133,13 @@ def _build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """Return ``value`` as the type the field asks for, or raise."""
-    if hint == int | tuple[int, ...] and isinstance(value, list | tuple):
-        hint = tuple[int, ...]
+    if is_dataclass(value):
+        return value  # the model's table, built already by recipe_from_dict
+    if isinstance(hint, UnionType) and isinstance(value, list | tuple):
+        hint = next((arm for arm in typing.get_args(hint) if _is_tuple(arm)), hint)
     if is_dataclass(hint) and isinstance(value, Mapping):
         return _build(typing.cast(type[Any], hint), value, f"{where}.")
-    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
+    if _is_tuple(hint) and isinstance(value, list | tuple):
         inner = typing.get_args(hint)
         if Ellipsis in inner:
             inner = (inner[0],) * len(value)
@@ -149,26 +152,28 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     raise RecipeError(f"{where}: expected {_describe(hint)}, got {value!r}")
 
 
+def _is_tuple(hint: Any) -> bool:
+    return typing.get_origin(hint) is tuple
+
+
 def _fits(hint: Any, value: Any) -> bool:
+    if isinstance(hint, UnionType):
+        return any(_fits(arm, value) for arm in typing.get_args(hint))
     if typing.get_origin(hint) is Literal:
         return value in typing.get_args(hint)
-    if hint == int | tuple[int, ...]:
-        return type(value) is int
-    if hint in (int, float, str, bool):
-        return type(value) is hint and (hint is not float or math.isfinite(value))
-    return bool(hint == ModelConfig | ClassicalConfig)  # already built, by recipe_from_dict
+    return type(value) is hint and (hint is not float or math.isfinite(value))
 
 
 def _describe(hint: Any) -> str:
+    if isinstance(hint, UnionType):
+        return " or ".join(map(_describe, typing.get_args(hint)))
     if typing.get_origin(hint) is Literal:
         return " or ".join(repr(choice) for choice in typing.get_args(hint))
+    if _is_tuple(hint):
+        return "a list"
     if is_dataclass(hint):
         return "a table"
-    if hint == int | tuple[int, ...]:
-        return "a whole number or a list of them"
-    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(
-        hint, str(hint)
-    )
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[hint]
 
 
 def is_same_recipe(one: Any, other: Any) -> bool:
