@@ -202,18 +202,42 @@ def test_what_a_page_shows_runs(page: str, desk: Path) -> None:
     assert run_page(page, desk)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_what_is_asked_of_a_service_is_answered(desk: Path) -> None:
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """Where a service answers."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
     command = [sys.executable, "-m", "mien", "serve", "--port", "0", "--no-page", "--threads", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as service:
         try:
             assert service.stderr is not None
             address = re.search(r"127\.0\.0\.1:(\d+)", service.stderr.readline())
             assert address is not None
-            answers = [run_page(page, desk, int(address[1])) for page in ASKING]
+            yield int(address[1])
         finally:
             service.terminate()
-    for answer in answers:
+
+
+def test_what_is_asked_of_a_service_is_answered(desk: Path, port: int) -> None:
+    for answer in (run_page(page, desk, port) for page in ASKING):
         assert '"result":' in answer
         assert "urn:mien:problem" not in answer
     assert (desk / "rows.csv").read_text("utf-8").startswith("source,frame,")
+
+
+def test_a_clip_that_is_refused_is_not_waited_for(desk: Path, port: int) -> None:
+    (desk / "clip.mp4").write_text("no clip")
+    (script,) = (block for block in blocks("how-to/call.md", "sh") if "/v1/video" in block)
+
+    done = subprocess.run(
+        ["bash", "-c", script.replace("127.0.0.1:8000", f"127.0.0.1:{port}")],
+        cwd=desk,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "no_proxy": "127.0.0.1"},
+    )
+
+    assert "error: 422" in done.stderr
+    assert not (desk / "rows.csv").exists()

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from mien.analysis.analyzer import Analyzer
 from mien.errors import ModelError
@@ -120,11 +121,14 @@ def test_figures(analyzer: Analyzer, photo: bytes) -> None:
     with TestClient(create_app(ServiceSettings(threads=1), analyzer=analyzer)) as client:
         client.post("/v1/analyze", files=[("p", ("a", photo)), ("p", ("b", b"no"))])
         client.get("/not/a/route/7")
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/not/a/route/8"):
+            pass
         text = client.get("/metrics").text
 
     for line in (
         'mien_requests_total{route="/v1/analyze",status="200"} 1.0',
         'mien_requests_total{route="other",status="404"} 1.0',
+        'mien_requests_total{route="other",status="403"} 1.0',
         'mien_request_seconds_count{route="/v1/analyze"} 1.0',
         'mien_pictures_total{outcome="read"} 1.0',
         'mien_pictures_total{outcome="unreadable"} 1.0',

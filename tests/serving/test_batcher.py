@@ -98,12 +98,22 @@ def test_what_nobody_waits_for_is_dropped(gate: Any, sad_model: Path, photo: byt
     assert batcher.figure("mien_faces_total") == 1
 
 
-def test_the_file_of_what_nobody_waits_for_is_let_go(gated: Analyzer, photo: bytes) -> None:
+@pytest.mark.parametrize(
+    "hand_in",
+    [
+        lambda batcher, upload: batcher.submit(upload, DEFAULT),
+        lambda batcher, upload: batcher.explain(upload, 0),
+    ],
+    ids=["read", "explain"],
+)
+def test_the_file_of_what_nobody_waits_for_is_let_go(
+    gated: Analyzer, photo: bytes, hand_in: Callable[[Batcher, Upload], Any]
+) -> None:
     batcher = Running(gated, replace(SETTINGS, threads=1, timeout_s=0.1))
     batcher.submit(Upload(name="keeps the only reader", data=photo), DEFAULT)
     upload = Upload(name="", data=bytes(1000))
     waiting = weakref.ref(upload)
-    future = batcher.submit(upload, DEFAULT)
+    future = hand_in(batcher, upload)
     del upload
     assert waiting() is not None
 

@@ -126,21 +126,49 @@ def test_a_clip_that_failed_is_raised(analyzer: Analyzer, clip: Path) -> None:
         assert caught.value.status == 504
 
 
-def test_an_answer_that_is_none() -> None:
-    answers = [b'{"id": "x"}', b'{"id": "x", "state": "asleep"}']
+@contextmanager
+def answering(*answers: bytes) -> Iterator[str]:
+    """Answer so many requests, one a connection, and yield the address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
-            for body in answers:
+            for sent in answers:
                 connection, _ = listener.accept()
                 with connection:
                     connection.recv(65536)
-                    connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + body)
+                    connection.sendall(sent)
 
         thread = threading.Thread(target=answer)
         thread.start()
-        video = Client(address_of(listener)).video("x")
-        for _ in answers:
-            with pytest.raises(ServiceError, match="not an answer of mien's service"):
-                video.state()
+        yield address_of(listener)
         thread.join()
+
+
+def test_an_answer_that_is_none() -> None:
+    bodies = [b'{"id": "x"}', b'{"id": "x", "state": "asleep"}']
+    with answering(*(b"HTTP/1.0 200 OK\r\n\r\n" + body for body in bodies)) as url:
+        for _ in bodies:
+            with pytest.raises(ServiceError, match="not an answer of mien's service"):
+                Client(url).video("x").state()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"Content-Length: 100\r\n\r\nsource,fra",
+        b"Content-Length: 100\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n64\r\nsource,fra",
+    ],
+)
+def test_a_table_that_breaks_off_replaces_no_older_one(answer: bytes, tmp_path: Path) -> None:
+    table = tmp_path / "faces.csv"
+    table.write_text("older")
+
+    with (
+        answering(b"HTTP/1.1 200 OK\r\n" + answer) as url,
+        pytest.raises(ServiceError, match="the answer broke off"),
+    ):
+        Client(url).video("x").save_table(table)
+
+    assert table.read_text() == "older"
+    assert list(tmp_path.iterdir()) == [table]

@@ -290,6 +290,17 @@ def test_the_camera(page: Browser) -> None:
     assert page.run("document.querySelector('#m-camera').innerText") == "Use the camera"
 
 
+def test_a_camera_that_is_asked_for_twice_is_opened_once(page: Browser) -> None:
+    page.run("for (const _ of [1, 2]) document.querySelector('#m-camera').click()")
+    said(page, "Camera: ")
+
+    assert page.run("document.querySelectorAll('[data-kind=camera]').length") == 1
+    page.run("window.tracks = document.querySelector('video').srcObject.getTracks()")
+    page.run("document.querySelector('#m-camera').click()")
+    said(page, "The camera is off.")
+    assert page.run("window.tracks.map(track => track.readyState)") == ["ended"]
+
+
 def test_the_keyboard_reaches_all_in_the_order_of_the_page(page: Browser, media: Path) -> None:
     page.give("#m-files", media / "photo.jpg")
     said(page, "photo.jpg: face")

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,8 @@ import pytest
 from mien.analysis.analyzer import Analyzer
 from mien.errors import MediaError, ServiceError
 from mien.serving.client import Client
-from mien.serving.server import address_of, bind
+from mien.serving.server import address_of, bind, serve
+from mien.serving.settings import ServiceSettings
 
 WAIT_S = 120
 
@@ -219,6 +221,23 @@ def _get(url: str, path: str) -> str:
     text: str = connection.getresponse().read().decode()
     connection.close()
     return text
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_without_a_temporary_folder_nothing_is_started(
+    analyzer: Analyzer, workers: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with bind("127.0.0.1", 0) as listener, pytest.raises(FileNotFoundError, match="none"):
+        serve(ServiceSettings(threads=1), listener, analyzer, workers=workers)
+
+
+def test_several_workers_are_refused_on_windows(
+    analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    with bind("127.0.0.1", 0) as listener, pytest.raises(ServiceError, match="Linux or macOS"):
+        serve(ServiceSettings(), listener, analyzer, workers=2)
 
 
 def test_a_port_in_use_and_an_address_of_another_machine() -> None:

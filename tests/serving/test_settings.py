@@ -20,11 +20,28 @@ from mien.serving.settings import ServiceSettings
         ("api_key", " open"),
         ("api_key", "sésame"),
         ("allow_origins", ("example.org",)),
+        ("allow_origins", ("*", "https://example.org/")),
+        ("allow_origins", ("https://example.org/page",)),
+        ("allow_origins", ("https://Example.org",)),
+        ("allow_origins", ("HTTPS://example.org",)),
+        ("allow_origins", ("https://example.org:443",)),
+        ("allow_origins", ("http://localhost:80",)),
+        ("allow_origins", ("https://bücher.example",)),
+        ("allow_origins", ("https://",)),
+        ("allow_origins", ("null",)),
     ],
 )
 def test_a_limit_out_of_range_is_named(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=name.removesuffix("s").removeprefix("allow_")):
         ServiceSettings(**{name: value})  # type: ignore[arg-type]
+
+
+def test_origins_as_browsers_send_them() -> None:
+    origins = (
+        *("*", "https://example.org", "http://localhost:3000", "http://[::1]:8080"),
+        *("http://my_host:443", "https://xn--bcher-kva.example", "chrome-extension://abcdef"),
+    )
+    assert ServiceSettings(allow_origins=origins).allow_origins == origins
 
 
 def test_the_key_is_not_shown() -> None:

@@ -1,4 +1,5 @@
 import io
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -181,6 +182,32 @@ def test_what_is_refused_leaves_nothing(
     assert response.json()["type"] == f"urn:mien:problem:{kind}"
     assert str(folder) not in response.text
     assert set(folder.iterdir()) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="it looks into this process")
+def test_what_is_removed_is_closed(
+    videos: tuple[TestClient, Path], clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _ = videos
+    removed: list[Path] = []
+    still_open: list[Path] = []
+
+    def remove(path: Path, **more: Any) -> None:
+        removed.append(path)
+        links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        still_open.extend(link for link in links if path.name in str(link.resolve()))
+        rmtree(path, **more)
+
+    rmtree = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", remove)
+
+    client.post(ROOT, files={"video": ("a.mp4", b"no video")})
+    job = send(client, clip)
+    ended(client, job)
+    client.delete(job)
+
+    assert len(removed) == 2
+    assert still_open == [], "Windows removes no open file"
 
 
 def test_a_clip_that_is_too_long(

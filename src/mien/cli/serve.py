@@ -18,7 +18,9 @@ def serve(
         str, typer.Option(help="Address to serve at; 0.0.0.0: all of this machine's.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes, each with the model.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes, each with the model; on Windows one.")
+    ] = 1,
     threads: Annotated[
         int, typer.Option(min=0, help="Pictures read at once by a process; 0: one a core.")
     ] = 0,

@@ -98,7 +98,7 @@ class _Job:
 
     upload: Upload | None
     options: ReadOptions
-    future: "Future[Reading]"
+    future: "Future[Any]"
     framed: FramedPicture | None = None
     busy_s: float = 0.0
 
@@ -160,12 +160,14 @@ class Batcher:
 
         Returns:
             What will hold the explanation, or None where there is no such face, or the
-            :class:`mien.errors.MediaError` that says why the picture cannot be read.
+            :class:`mien.errors.MediaError` that says why the picture cannot be read. Cancelled
+            before a reader has come to it, the picture is dropped.
         """
-        result: Future[Explanation | None] = Future()
-        work = functools.partial(self._explain, upload, face, whole_image=whole_image)
-        self._tasks.put(functools.partial(_complete, result, work))
-        return result
+        job = _Job(upload, ReadOptions(whole_image=whole_image), Future())
+        job.future.add_done_callback(job.let_go)
+        work = functools.partial(self._explain, job, face)
+        self._tasks.put(functools.partial(_complete, job.future, work))
+        return job.future
 
     def close(self) -> None:
         """Finish what was handed in, then stop the threads.
@@ -196,7 +198,7 @@ class Batcher:
         failure: Exception | None = None
         try:
             if (upload := job.upload) is not None:
-                self._frame(job, upload)
+                job.framed = self._frame(upload, job.options)
         except Exception as error:
             failure = error
         job.busy_s = time.perf_counter() - start
@@ -210,10 +212,9 @@ class Batcher:
         else:
             self._read([job])
 
-    def _explain(self, upload: Upload, face: int, *, whole_image: bool) -> Explanation | None:
-        framed = self._analyzer.frame(
-            self._decode(upload), whole_image=whole_image, max_faces=self._settings.max_faces
-        )
+    def _explain(self, job: _Job, face: int) -> Explanation | None:
+        assert job.upload is not None, "a future that runs is not cancelled"
+        framed = self._frame(job.upload, job.options)
         if face >= len(framed.crops_gray):
             return None
         crop = framed.crops_gray[face]
@@ -221,10 +222,10 @@ class Batcher:
         name = self._analyzer.classes[top_class]
         return Explanation(expression=name, crop_gray=crop, falls=falls)
 
-    def _frame(self, job: _Job, upload: Upload) -> None:
-        job.framed = self._analyzer.frame(
+    def _frame(self, upload: Upload, options: ReadOptions) -> FramedPicture:
+        return self._analyzer.frame(
             self._decode(upload),
-            whole_image=job.options.whole_image,
+            whole_image=options.whole_image,
             max_faces=self._settings.max_faces,
         )
 

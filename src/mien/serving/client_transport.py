@@ -62,12 +62,17 @@ class Transport:
 
         Raises:
             MediaError: What was sent cannot be read.
-            ServiceError: The service cannot be reached, or refuses.
+            ServiceError: The service cannot be reached, or refuses, or its answer breaks off.
         """
         try:
             with self._send(method, path, body) as response:
                 while piece := response.read(_PIECE_BYTES):
                     yield piece
+                # Of an answer of known length, an early end reads like the end.
+                if response.length:
+                    raise http.client.IncompleteRead(b"", response.length)
+        except http.client.IncompleteRead as error:
+            raise ServiceError(f"{self.url}: the answer broke off: ask again") from error
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise ServiceError(f"{self.url}: cannot be reached: {reason}") from error

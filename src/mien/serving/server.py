@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from types import FrameType
 from typing import Any, Final
@@ -75,15 +76,25 @@ def serve(
         workers: Processes.
 
     Raises:
-        ServiceError: A worker could not be started.
+        OSError: There is no temporary folder that can be written.
+        ServiceError: A worker could not be started, or several cannot be on this system.
     """
-    if workers == 1:
-        _serve_here(settings, listener, analyzer)
-        return
-    with private_folder("metrics") as figures, private_folder("videos") as videos:
-        os.environ[SHARED_FOLDER] = str(figures)
-        # Shared, so that each worker can tell of a video that another one reads.
+    if workers > 1 and sys.platform == "win32":
+        raise ServiceError("several workers need Linux or macOS: use one, with more --threads")
+    # Made here, since what fails as the app starts ends in a traceback; and shared, so that each
+    # worker can tell of a video that another one reads.
+    place = settings.video_folder
+    with private_folder("videos") if place is None else nullcontext(place) as videos:
         settings = replace(settings, video_folder=videos)
+        if workers == 1:
+            _serve_here(settings, listener, analyzer)
+        else:
+            _serve_by_workers(settings, listener, workers)
+
+
+def _serve_by_workers(settings: ServiceSettings, listener: socket.socket, workers: int) -> None:
+    with private_folder("metrics") as figures:
+        os.environ[SHARED_FOLDER] = str(figures)
         config = _config(functools.partial(_app_of_process, settings), settings, workers=workers)
         supervisor = Multiprocess(config, [listener])
         supervisor.run()

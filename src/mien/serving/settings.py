@@ -1,9 +1,18 @@
 """What a service allows: every limit in one value."""
 
 import os
+import re
 from dataclasses import dataclass, field, fields
+from typing import Final
 
 from mien.machine import usable_cores
+
+#: An origin as browsers send it, and as it is compared: small letters, no path, and no port that
+#: the scheme has anyway.
+#: Source: https://html.spec.whatwg.org/multipage/browsers.html#ascii-serialisation-of-an-origin
+_ORIGIN: Final = re.compile(
+    r"(?!http:.*:80$|https:.*:443$)[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +111,12 @@ class ServiceSettings:
         key = self.api_key
         if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
             raise ValueError("api_key must be ASCII letters, digits and signs, without blanks")
-        if not all(origin == "*" or "://" in origin for origin in self.allow_origins):
-            raise ValueError("an origin looks like https://example.org, or is * for all")
+        for origin in self.allow_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    "an origin looks like https://example.org or http://localhost:3000, in small "
+                    f"letters, without a path and the usual port, or is * for all: got {origin!r}"
+                )
 
     @property
     def readers(self) -> int:

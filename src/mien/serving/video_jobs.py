@@ -205,8 +205,9 @@ class VideoJobs:
         return JobFolder(self._root / job_id)
 
     def _remove(self, job_id: str) -> None:
-        shutil.rmtree(self._root / job_id, ignore_errors=True)
+        # Its lock is closed first: Windows removes no open file.
         self._forget(job_id)
+        shutil.rmtree(self._root / job_id, ignore_errors=True)
 
     def _forget(self, job_id: str) -> None:
         self._active.pop(job_id, None)

@@ -26,6 +26,9 @@ _HEADERS: Final = {
 }
 #: How a WebSocket that was accepted is told in place of a status.
 _SWITCHED: Final = 101
+#: What a server answers where a WebSocket is closed in place of being accepted.
+#: Source: https://asgi.readthedocs.io/en/latest/specs/www.html#close-send-event
+_SHUT: Final = 403
 
 
 class Watch:
@@ -57,6 +60,8 @@ class Watch:
                     headers.setdefault(name, value)
             elif message["type"] == "websocket.accept":
                 status = _SWITCHED
+            elif message["type"] == "websocket.close" and status != _SWITCHED:
+                status = _SHUT
             await send(message)
 
         try:

@@ -471,14 +471,19 @@ find("m-files").addEventListener("change", async (event) => {
   event.target.value = "";
   await handle(files);
 });
-find("m-camera").addEventListener("click", async () => {
+find("m-camera").addEventListener("click", async (event) => {
   complain("");
   if (camera) { camera.stop(); return; }
+  // Asked twice while the browser asks for leave, a second camera would run that nothing stops.
+  const asked = event.currentTarget;
+  asked.disabled = true;
   try {
     if (!navigator.mediaDevices) throw new Error("Browsers allow the camera only on https pages, and on pages of this computer.");
     await startCamera();
   } catch (error) {
     complain(error.name === "NotAllowedError" ? "The browser blocks the camera for this page. Allow it beside the address." : error.name === "NotFoundError" ? "No camera was found." : error.message);
+  } finally {
+    asked.disabled = false;
   }
 });
 find("m-key").addEventListener("submit", (event) => {
