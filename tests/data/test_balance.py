@@ -119,6 +119,23 @@ def test_varied_faces_in_a_folder_are_known_by_their_originals(
     assert len(families(back)) < len(back)
 
 
+def test_an_empty_folder_makes_room(
+    faces: ExpressionDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path.replace
+
+    def as_on_windows(self: Path, target: Path) -> Path:
+        if target.exists():
+            raise PermissionError(13, "Access is denied")
+        return whole(self, target)
+
+    monkeypatch.setattr(Path, "replace", as_on_windows)
+    (tmp_path / "even").mkdir()
+    write_image_tree(faces, tmp_path / "even")
+
+    assert len(load_dataset(tmp_path / "even", cache=False)) == len(faces)
+
+
 def test_a_class_without_faces_cannot_be_varied(uneven: ExpressionDataset) -> None:
     with pytest.raises(DataError, match="no Training face is 'disgust'"):
         balance(uneven.take(np.flatnonzero(uneven.labels != 1)), 20)

@@ -110,6 +110,8 @@ def write_image_tree(dataset: ExpressionDataset, folder: Path) -> None:
         with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
             whole = Path(temporary, folder.name)
             _write_faces(dataset, whole)
+            if folder.exists():
+                folder.rmdir()  # Windows puts nothing in the place of a folder, even an empty one
             whole.replace(folder)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
