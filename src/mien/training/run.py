@@ -232,6 +232,8 @@ def refuse_run(folder: Path) -> None:
     """Raise a :class:`CheckpointError` where a folder already holds a run, of whatever kind."""
     if (folder / LAST).exists() or (folder / CLASSICAL_FILE).exists():
         raise CheckpointError(f"{folder} already holds a run: continue it with --resume")
+    if (folder / BEST).exists() and (folder / "run.json").exists():  # LAST is large, and often goes
+        raise CheckpointError(f"{folder} already holds a finished run: name another folder")
 
 
 def check_same_run(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
