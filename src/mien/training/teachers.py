@@ -82,7 +82,7 @@ def load_teachers(recipe: Recipe, classes: Sequence[str]) -> list[Teacher]:
         ModelError: An ONNX file is missing, or not one of mien.
         RecipeError: One has other classes.
     """
-    teachers = [_load(name) for name in recipe.distillation.teachers]
+    teachers = [load_teacher(name) for name in recipe.distillation.teachers]
     for each in teachers:
         if each.classes != tuple(classes):
             raise RecipeError(
@@ -92,7 +92,16 @@ def load_teachers(recipe: Recipe, classes: Sequence[str]) -> list[Teacher]:
     return teachers
 
 
-def _load(name: str) -> Teacher:
+def load_teacher(name: str) -> Teacher:
+    """Load a trained network, whatever its classes.
+
+    Args:
+        name: The embedded model's name, a run's folder, a checkpoint, or an ONNX file of mien.
+
+    Raises:
+        CheckpointError: A run or checkpoint is missing, damaged or unsafe.
+        ModelError: An ONNX file is missing, or not one of mien.
+    """
     path = find_model(name)
     return _from_onnx(name, path) if path.suffix == ".onnx" else _from_checkpoint(name, path)
 
