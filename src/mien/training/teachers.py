@@ -13,7 +13,8 @@ from mien.data.seen_faces import SeenFaces, read_seen
 from mien.errors import RecipeError
 from mien.training.checkpoint import load_checkpoint
 from mien.training.initial import find_model
-from mien.training.recipe import Recipe
+from mien.training.losses import distillation_loss
+from mien.training.recipe import DistillationConfig, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,23 @@ class Teachers:
             logits = teacher.read(faces * scale + shift)
             taught.append(torch.softmax(logits.float() / temperature, dim=1))
         return torch.stack(taught).mean(dim=0)
+
+    def mix(
+        self, loss: Tensor, logits: Tensor, faces: Tensor, config: DistillationConfig
+    ) -> Tensor:
+        """Return a batch's loss mixed with that of what is taught; as it is without teachers.
+
+        Args:
+            loss: The mean loss of the labels, in nats.
+            logits: ``(N, C)`` of who learns.
+            faces: ``(N, 1, H, W)`` standardised, that these are of.
+            config: The share of what is taught, and its temperature.
+        """
+        if not self:
+            return loss
+        taught = self.teach(faces, temperature=config.temperature)
+        distilled = distillation_loss(logits, taught, temperature=config.temperature)
+        return torch.lerp(loss, distilled, config.share)
 
 
 def load_teachers(recipe: Recipe, classes: Sequence[str]) -> list[Teacher]:
