@@ -171,6 +171,7 @@ def train(  # noqa: PLR0913 - all but three by name only
         hardware["processes"] = str(processes.count)
     facts = {**hardware, **_size(network), "data": data, "breaches": breaches}
     versions = {"torch": torch.__version__, "lightning": lightning.__version__}
+    history.write()  # whoever had it open may have closed it
     write_summary(folder, result, history, facts, versions)
     history.draw()
     return result
