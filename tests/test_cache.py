@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+import mien.cache
 from mien.cache import atomic_write
 
 
@@ -25,3 +26,30 @@ def test_so_does_one_of_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         pass
 
     assert raised.value.filename == str(tmp_path / "page.html")
+
+
+@pytest.mark.parametrize("held", [2, 9])
+def test_a_file_that_is_held_open_is_waited_for(
+    held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, whole = tmp_path / "table.csv", Path.replace
+    path.write_text("before")
+    attempts = []
+
+    def as_on_windows(self: Path, target: Path) -> Path:
+        attempts.append(target)
+        if len(attempts) <= held:
+            raise PermissionError(13, "Access is denied")
+        return whole(self, target)
+
+    monkeypatch.setattr(Path, "replace", as_on_windows)
+    monkeypatch.setattr(mien.cache, "_WAITS_S", (0.01, 0.01, 0.01))
+    if held == 2:
+        with atomic_write(path) as temporary:
+            temporary.write_text("after")
+    else:
+        with pytest.raises(PermissionError, match="table"), atomic_write(path):
+            pass
+
+    assert path.read_text() == ("after" if held == 2 else "before")
+    assert list(tmp_path.iterdir()) == [path]

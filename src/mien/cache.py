@@ -2,9 +2,15 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
+
+#: How long to wait, again and again, for who has a file open that is to be replaced: a table in
+#: Excel, or a virus scanner. Only Windows lets them stand in the way.
+_WAITS_S: Final = (0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
 
 
 def cache_folder() -> Path:
@@ -44,11 +50,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with _errors_named(path):
             # mkstemp makes files that only the owner reads; give what a plain open() would have.
             temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
+            _replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    for wait_s in _WAITS_S:
+        try:
+            temporary.replace(path)
+        except PermissionError:
+            time.sleep(wait_s)
+        else:
+            return
+    temporary.replace(path)
 
 
 @contextmanager

@@ -146,6 +146,19 @@ def test_balance_writes_a_folder_or_a_file(
     assert "is not empty" in capsys.readouterr().err
 
 
+def test_a_balanced_file_is_other_data_than_its_source(
+    run: Run, csv_file: Path, tmp_path: Path
+) -> None:
+    def balanced(name: str, *options: str) -> str:
+        assert run("balance", str(csv_file), "-o", str(tmp_path / name), *options) == 0
+        return open_dataset(tmp_path / name).fingerprint
+
+    first = balanced("a.npz", "--to", "3")
+    assert balanced("b.npz", "--to", "3") == first
+    others = [balanced("c.npz", "--to", "3", "--seed", "1"), balanced("d.npz", "--to", "4")]
+    assert len({first, *others, open_dataset(csv_file).fingerprint}) == 4
+
+
 def test_balance_replaces_nothing(
     run: Run, csv_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

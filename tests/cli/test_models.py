@@ -70,6 +70,14 @@ def test_a_recipes_network_with_other_options_and_classes() -> None:
     assert vgg["parameters"] == sum(layer["parameters"] for layer in vgg["layers"])
 
 
+@pytest.mark.parametrize("network", [("residual",), ("--recipe", "basic-cnn")])
+def test_classes_of_the_recipe_are_counted(network: tuple[str, ...]) -> None:
+    fewer = (*network, "--set", 'data.classes=["happy", "sad"]')
+
+    assert json.loads(call(*fewer, "--json"))["output_shape"] == [2]
+    assert json.loads(call(*fewer, "--classes", "3", "--json"))["output_shape"] == [3]
+
+
 def test_a_diagram_is_drawn(tmp_path: Path) -> None:
     call("--recipe", "basic-cnn", "--diagram", str(tmp_path / "net.svg"))
 

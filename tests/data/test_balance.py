@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from mien.data import load_dataset
-from mien.data.balance import Variation, balance, write_image_tree
+from mien.data.balance import VARIED, Variation, balance, write_image_tree
 from mien.data.dataset import ExpressionDataset
 from mien.data.synthetic import synthetic_faces
 from mien.errors import DataError
@@ -87,11 +87,53 @@ def test_a_balanced_folder_reads_back_the_same(uneven: ExpressionDataset, tmp_pa
     for split in even.splits:
         for label in range(7):
             ours, theirs = (
-                part.split(split).images[part.split(split).labels == label] for part in (even, back)
+                {
+                    face.tobytes()
+                    for face in part.split(split).images[part.split(split).labels == label]
+                }
+                for part in (even, back)
             )
-            np.testing.assert_array_equal(ours, theirs)
+            assert ours == theirs
     with pytest.raises(DataError, match="not empty"):
         write_image_tree(even, tmp_path / "even")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_varied_faces_in_a_folder_are_known_by_their_originals(
+    uneven: ExpressionDataset, tmp_path: Path, times: int
+) -> None:
+    even = balance(uneven, 20)
+    if times == 2:  # which leaves originals out whose copies stay
+        even = balance(even.take(np.arange(len(even))[::-1]), 10)
+
+    write_image_tree(even, tmp_path / "even")
+    back = load_dataset(tmp_path / "even", cache=False)
+
+    def families(dataset: ExpressionDataset) -> set[frozenset[bytes]]:
+        found: dict[str, set[bytes]] = {}
+        for name, image in zip(dataset.names, dataset.images, strict=True):
+            found.setdefault(name.partition(VARIED)[0], set()).add(image.tobytes())
+        return {frozenset(family) for family in found.values()}
+
+    assert families(back) == families(even)
+    assert len(families(back)) < len(back)
+
+
+def test_an_empty_folder_makes_room(
+    faces: ExpressionDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path.replace
+
+    def as_on_windows(self: Path, target: Path) -> Path:
+        if target.exists():
+            raise PermissionError(13, "Access is denied")
+        return whole(self, target)
+
+    monkeypatch.setattr(Path, "replace", as_on_windows)
+    (tmp_path / "even").mkdir()
+    write_image_tree(faces, tmp_path / "even")
+
+    assert len(load_dataset(tmp_path / "even", cache=False)) == len(faces)
 
 
 def test_a_class_without_faces_cannot_be_varied(uneven: ExpressionDataset) -> None:

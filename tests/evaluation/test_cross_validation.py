@@ -235,14 +235,16 @@ def test_the_test_split_is_left_alone(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_to_start_from_does_not_read_the_faces_it_learned_from(
-    trained: Path, faces: ExpressionDataset, make_recipe: Make, tmp_path: Path
+@pytest.mark.parametrize("part", ["initial", "distillation"])
+def test_a_model_passes_nothing_on_to_read_the_faces_it_learned_from(
+    part: str, trained: Path, faces: ExpressionDataset, make_recipe: Make, tmp_path: Path
 ) -> None:
     """Nor when they are fewer than those, as after an audit."""
     some = faces.take(np.flatnonzero(np.arange(len(faces)) % 3 > 0))
+    named = {"initial": str(trained), "distillation": {"teachers": [str(trained)]}}
 
-    with pytest.raises(RecipeError, match="learned from these faces, so it cannot read them out"):
-        cross_validate(make_recipe(initial=str(trained)), some, tmp_path)
+    with pytest.raises(RecipeError, match=rf"^{part}.* learned from these faces, so what it"):
+        cross_validate(make_recipe(**{part: named[part]}), some, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -266,5 +268,6 @@ def test_the_embedded_model_does_not_read_the_faces_it_learned_from(
         names=np.array([f"row {row}" for row in range(len(labels))]),
     )
 
-    with pytest.raises(RecipeError, match="mien-s learned from these faces"):
-        cross_validate(make_recipe(initial="mien-s"), like_fer2013, tmp_path)
+    for start in ({"initial": "mien-s"}, {"distillation": {"teachers": ["mien-s"]}}):
+        with pytest.raises(RecipeError, match="mien-s learned from these faces"):
+            cross_validate(make_recipe(**start), like_fer2013, tmp_path)

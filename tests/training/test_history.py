@@ -1,6 +1,7 @@
 import csv
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from mien.training.history import COLUMNS, CURVES, METRICS, History
@@ -35,6 +36,25 @@ def test_an_epoch_that_was_never_checkpointed_is_forgotten(tmp_path: Path) -> No
     history.append(3, metrics(0.9))
 
     assert [row["val_accuracy"] for row in History(tmp_path, keep=True).rows] == [0.1, 0.2, 0.9]
+
+
+def test_a_table_that_is_held_open_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def held(self: Path, target: Path) -> Path:
+        raise PermissionError(13, f"{target.name} is open in another program")
+
+    history = History(tmp_path, keep=False)
+    history.append(1, metrics(0.25))
+    with monkeypatch.context() as windows:
+        windows.setattr(Path, "replace", held)
+        history.append(2, metrics(0.5))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert len(History(tmp_path, keep=True).rows) == 1
+
+    history.write()
+
+    assert History(tmp_path, keep=True).rows == history.rows
 
 
 def test_a_new_run_starts_empty(tmp_path: Path) -> None:

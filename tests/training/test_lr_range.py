@@ -59,6 +59,21 @@ def test_the_range_of_a_real_network(
     assert Image.open(tmp_path / "curve.png").width > 500
 
 
+def test_the_loss_of_what_is_taught_is_measured_as_in_training(
+    trained: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
+) -> None:
+    losses = {}
+    for share in (0.0, 0.5, 1.0):
+        taught = {"teachers": [str(trained)], "share": share, "temperature": 2.0}
+        recipe = make_recipe(distillation=taught)
+        losses[share] = lr_range_test(recipe, faces, highest=1e-5, steps=10, device="cpu").losses
+
+    untaught = lr_range_test(make_recipe(), faces, highest=1e-5, steps=10, device="cpu").losses
+    assert losses[0.0] == pytest.approx(untaught)
+    assert losses[1.0][0] > 2 * np.log(7), "by the square of the temperature"
+    assert losses[0.5][0] == pytest.approx((losses[0.0][0] + losses[1.0][0]) / 2)
+
+
 def test_a_loss_that_diverges_ends_the_test(
     faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
 ) -> None:

@@ -229,6 +229,17 @@ def test_a_run_is_never_overwritten_or_mixed(
     assert (trained / BEST).read_bytes() == before
 
 
+def test_a_finished_run_is_not_overwritten_without_its_last_checkpoint(
+    trained: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns(LAST))
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+
+    with pytest.raises(CheckpointError, match="a finished run: name another folder"):
+        train(make_recipe(), faces, run, device="cpu")
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
 def test_a_split_without_images_is_told(
     faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:

@@ -1,8 +1,10 @@
 """``mien data``: fetch FER2013, and read a data set once so that training starts at once."""
 
+import hashlib
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,7 +127,12 @@ def balance(
     from mien.data.balance import write_image_tree  # noqa: PLC0415
 
     _check_new(output, source)
-    dataset = balance_dataset(open_dataset(source, own_classes=own_classes), to, seed=seed)
+    faces = open_dataset(source, own_classes=own_classes)
+    balanced = f"{faces.fingerprint} balanced to {to} by seed {seed}"
+    dataset = replace(
+        balance_dataset(faces, to, seed=seed),
+        fingerprint=hashlib.sha256(balanced.encode()).hexdigest(),
+    )
     if output.suffix.lower() == ".npz":
         save_dataset(dataset, output)
     else:

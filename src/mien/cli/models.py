@@ -12,7 +12,7 @@ from mien.cli.console import plain_console
 from mien.cli.errors import require_extra
 from mien.cli.outputs import announce, check_output
 from mien.errors import RecipeError
-from mien.expressions import unknown_name
+from mien.expressions import EXPRESSIONS, unknown_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +37,14 @@ def models(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change an option of the network."),
     ] = None,
-    classes: Annotated[int, typer.Option(min=1, help="How many expressions it tells apart.")] = 7,
+    classes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many expressions it tells apart.",
+            show_default="7, or the recipe's",
+        ),
+    ] = None,
     depth: Annotated[
         int | None, typer.Option(min=1, help="How deep to look into nested layers.")
     ] = None,
@@ -53,7 +60,7 @@ def models(
     if name is None and recipe is None:
         if set_ or diagram is not None or depth is not None:
             raise typer.BadParameter("--set, --depth and --diagram need a network or a --recipe")
-        _list(classes, as_json=as_json)
+        _list(classes or len(EXPRESSIONS), as_json=as_json)
         return
     if name is not None and recipe is not None:
         raise typer.BadParameter("a network and a --recipe: choose one")
@@ -76,7 +83,7 @@ def models(
             title = loaded.model_name
         if loaded.model_name not in MODELS:
             raise typer.BadParameter(f"{loaded.model_name} is no network and has no layers")
-        network = loaded.network.build(classes)
+        network = loaded.network.build(classes or len(loaded.data.classes or EXPRESSIONS))
         summary = summarise(network)
         if diagram is not None:
             write_diagram(diagram, summary, title=title)

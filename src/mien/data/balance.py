@@ -89,6 +89,9 @@ def balance(
 def write_image_tree(dataset: ExpressionDataset, folder: Path) -> None:
     """Write faces as PNG files, ``train/happy/00017.png``, which read back to the same pixels.
 
+    A varied copy is named after its original's file, ``00017.png varied 28711.png``, so that the
+    two are known to be one face when they are read back.
+
     Args:
         dataset: The faces.
         folder: A new or empty folder; it is there whole or not at all.
@@ -107,20 +110,40 @@ def write_image_tree(dataset: ExpressionDataset, folder: Path) -> None:
         with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
             whole = Path(temporary, folder.name)
             _write_faces(dataset, whole)
+            if folder.exists():
+                folder.rmdir()  # Windows puts nothing in the place of a folder, even an empty one
             whole.replace(folder)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
 
 def _write_faces(dataset: ExpressionDataset, folder: Path) -> None:
-    width = len(str(len(dataset)))
     folder.mkdir()
-    for number, (image, label, code) in enumerate(
-        zip(dataset.images, dataset.labels, dataset.split_codes, strict=True)
+    for image, label, code, name in zip(
+        dataset.images, dataset.labels, dataset.split_codes, _file_names(dataset), strict=True
     ):
         there = folder / FOLDER_OF_SPLIT[SPLITS[code]] / dataset.classes[label]
         there.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(there / f"{number:0{width}d}.png")
+        Image.fromarray(image).save(there / name)
+
+
+def _file_names(dataset: ExpressionDataset) -> list[str]:
+    """Return each face's file name: its number, and before it its original's if it is a copy.
+
+    Where the original is not there, as when an earlier balancing left it out, the first of its
+    copies stands for it.
+    """
+    width = len(str(len(dataset)))
+    names = [f"{number:0{width}d}.png" for number in range(len(dataset))]
+    is_varied = np.array([VARIED in name for name in dataset.names], np.bool_)
+    first: dict[tuple[str, int, int], str] = {}
+    for number in np.argsort(is_varied, kind="stable"):  # originals before copies
+        original = dataset.names[number].partition(VARIED)[0]
+        folder = int(dataset.split_codes[number]), int(dataset.labels[number])
+        stands_for_it = first.setdefault((original, *folder), names[number])
+        if is_varied[number] and stands_for_it != names[number]:
+            names[number] = f"{stands_for_it}{VARIED}{names[number]}"
+    return names
 
 
 def _vary(

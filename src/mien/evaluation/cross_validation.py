@@ -67,8 +67,8 @@ def cross_validate(
     folds is held out for it: ``data.hold_out`` of the recipe, or else a tenth.
 
     Args:
-        recipe: What to train and how. Weights that it starts from must not have learned from
-            these faces either, which is checked where their model tells.
+        recipe: What to train and how. A model that it starts from, or is taught by, must not
+            have learned from these faces either, which is checked where that model tells.
         dataset: Holds the recipe's training split. Faces of its other splits are read as well.
         folder: Where the runs and the result go; made if it is not there.
         folds: At least 2.
@@ -82,8 +82,8 @@ def cross_validate(
             another recipe, other data or another number of folds.
         DataError: The folds cannot be made from the data.
         KeyboardInterrupt: Ctrl-C; the same call goes on.
-        RecipeError: The recipe learns from or chooses on the test split, or starts from a model
-            that learned from these faces.
+        RecipeError: The recipe learns from or chooses on the test split, or starts from or is
+            taught by a model that learned from these faces.
         ValueError: There are fewer than two folds, or there is no such device.
     """
     from mien.training.resumption import has_begun  # noqa: PLC0415 - brings torch
@@ -93,7 +93,7 @@ def cross_validate(
     refuse_test_split(recipe)
     if folds < 2:
         raise ValueError(f"folds: expected 2 or more, got {folds}")
-    if recipe.initial and not (folder / FACTS).is_file():  # what has begun was let begin
+    if not (folder / FACTS).is_file():  # what has begun was let begin
         _refuse_learned(recipe, dataset)
     if recipe.data.classes:
         dataset = regroup_classes(dataset, recipe.data.classes)
@@ -213,23 +213,28 @@ def _run_folder(folder: Path, fold: int) -> Path:
 
 
 def _refuse_learned(recipe: "Recipe", dataset: ExpressionDataset) -> None:
-    """Raise where the model to start from learned from these faces.
+    """Raise where a model to start from or to be taught by learned from these faces.
 
     They are known by their pixels; FER2013 by the numbers in its classes, too, which resized or
     re-encoded copies keep.
     """
     from mien.training.initial import EMBEDDED, load_initial  # noqa: PLC0415 - brings torch
+    from mien.training.teachers import load_teacher  # noqa: PLC0415
 
-    initial, split = load_initial(recipe.initial), recipe.data.train
+    split = recipe.data.train
     faces = dataset.split(split)
-    learned = learned_faces(initial.seen, initial.data, dataset)
-    remembered = learned is not None and seen_breach(learned.contains(faces.images), split)
-    alike = recipe.initial == EMBEDDED and faces.counts() == initial.data["counts"].get(split)
-    if remembered or alike:
-        raise RecipeError(
-            f"initial: {recipe.initial} learned from these faces, so it cannot read them out of "
-            f"sample: start from random weights with --set initial="
-        )
+    named = [("initial", recipe.initial)] if recipe.initial else []
+    named += [("distillation.teachers", name) for name in recipe.distillation.teachers]
+    for key, name in named:
+        model = load_initial(name) if key == "initial" else load_teacher(name)
+        learned = learned_faces(model.seen, model.data, dataset)
+        remembered = learned is not None and seen_breach(learned.contains(faces.images), split)
+        alike = name == EMBEDDED and faces.counts() == model.data["counts"].get(split)
+        if remembered or alike:
+            raise RecipeError(
+                f"{key}: {name} learned from these faces, so what it passes on cannot read them "
+                f"out of sample: do without it with --set {key}={'' if key == 'initial' else '[]'}"
+            )
 
 
 def _fold_recipe(recipe: "Recipe", dataset: ExpressionDataset) -> "Recipe":

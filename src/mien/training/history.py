@@ -1,12 +1,15 @@
 """The history of a run: one row an epoch in ``metrics.csv``, drawn as ``curves.png``."""
 
 import csv
+import logging
 from pathlib import Path
 from typing import Final
 
 from mien.cache import atomic_write
 from mien.errors import CheckpointError
 from mien.training.tables import write_table
+
+logger = logging.getLogger(__name__)
 
 METRICS: Final = "metrics.csv"
 CURVES: Final = "curves.png"
@@ -44,9 +47,21 @@ class History:
     def append(self, epoch: int, metrics: dict[str, float]) -> None:
         """Add an epoch's row and write the file anew."""
         self.rows.append({"epoch": epoch, **{name: metrics[name] for name in COLUMNS[1:]}})
+        self.write()
+
+    def write(self) -> None:
+        """Write all rows anew, or warn where somebody has the file open on Windows.
+
+        A table that is looked at shall not end a training: a later call makes up for it.
+        """
+        if not self.rows:
+            return
         # Whole floats, so that a resumed run compares epochs as the first sitting did.
         rows = [{**row, "epoch": int(row["epoch"])} for row in self.rows]
-        write_table(self._folder / METRICS, rows)
+        try:
+            write_table(self._folder / METRICS, rows)
+        except PermissionError as error:
+            logger.warning("the metrics are not written, close what shows them: %s", error)
 
     def best(self) -> dict[str, float] | None:
         """Return the row of the best validation accuracy, the first of equals."""

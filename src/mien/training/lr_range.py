@@ -24,6 +24,7 @@ from mien.training.module import build_optimizer
 from mien.training.recipe import Recipe
 from mien.training.run import find_device, uses_bf16
 from mien.training.splits import learning_splits
+from mien.training.teachers import Teachers, load_teachers
 
 #: The test ends when the running loss is this many times its lowest, as in fastai and Lightning.
 _DIVERGED = 4.0
@@ -118,8 +119,10 @@ def lr_range_test(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
+        CheckpointError: What the recipe starts from or is taught by is missing or cannot be used.
         DataError: A split of the recipe has no images, or all its pixels are equal.
-        RecipeError: The first batch's loss is no number.
+        ModelError: An ONNX file that it names is missing, or not one of mien.
+        RecipeError: The first batch's loss is no number, or a teacher has other classes.
         ValueError: The rates do not rise from above 0, there are fewer than ten steps, or there
             is no such device.
     """
@@ -130,6 +133,8 @@ def lr_range_test(
     where = find_device(device)
     training, _ = learning_splits(recipe, dataset)
     start = load_start(recipe, training)
+    taught_by = load_teachers(recipe, training.classes)
+    teachers = Teachers(taught_by, mean=start.mean, std=start.std)
     network = build_network(recipe, training, start).to(where)
     faces = Faces(training, where, votes=recipe.data.votes)
     epochs = (
@@ -140,7 +145,7 @@ def lr_range_test(
     batches = zip(rates, itertools.chain.from_iterable(epochs), strict=False)
     losses: list[float] = []
     measure = build_loss(recipe, faces.labels, len(training.classes))
-    for loss in _train(network, recipe, batches, measure, where):
+    for loss in _train(network, recipe, batches, measure, teachers):
         losses.append(loss)
         if _has_diverged(losses):
             break
@@ -155,11 +160,12 @@ def _train(
     recipe: Recipe,
     batches: Iterable[tuple[float, tuple[Tensor, Tensor]]],
     measure: ExpressionLoss,
-    device: torch.device,
+    teachers: Teachers,
 ) -> Iterator[float]:
     """Train on each batch at its rate and yield its loss, measured before the step."""
     optimizer = build_optimizer(network, recipe.optimizer)
     hold_frozen(network, recipe)
+    device = next(network.parameters()).device
     use_bf16 = uses_bf16(recipe, device)
     for rate, (faces, targets) in batches:
         for group in optimizer.param_groups:
@@ -167,6 +173,7 @@ def _train(
         with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
             logits = network(faces.contiguous(memory_format=torch.channels_last))
             loss = measure(logits, targets)
+            loss = teachers.mix(loss, logits, faces, recipe.distillation)
         yield loss.item()
         optimizer.zero_grad()
         torch.autograd.backward(loss)

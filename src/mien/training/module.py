@@ -22,7 +22,7 @@ from mien.training.batches import (
     epoch_seed,
 )
 from mien.training.initial import hold_frozen
-from mien.training.losses import ExpressionLoss, distillation_loss
+from mien.training.losses import ExpressionLoss
 from mien.training.processes import Share
 from mien.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
 from mien.training.teachers import Teachers
@@ -141,11 +141,7 @@ class ExpressionModule(pl.LightningModule):
         inputs, targets = batch
         logits = self(inputs)
         loss = self._loss(logits, targets)
-        if self._teachers:
-            config = self._recipe.distillation
-            taught = self._teachers.teach(inputs, temperature=config.temperature)
-            distilled = distillation_loss(logits, taught, temperature=config.temperature)
-            loss = torch.lerp(loss, distilled, config.share)
+        loss = self._teachers.mix(loss, logits, inputs, self._recipe.distillation)
         self._log("train", loss, logits, targets if targets.ndim == 1 else targets.argmax(dim=1))
         return loss
 

@@ -171,6 +171,7 @@ def train(  # noqa: PLR0913 - all but three by name only
         hardware["processes"] = str(processes.count)
     facts = {**hardware, **_size(network), "data": data, "breaches": breaches}
     versions = {"torch": torch.__version__, "lightning": lightning.__version__}
+    history.write()  # whoever had it open may have closed it
     write_summary(folder, result, history, facts, versions)
     history.draw()
     return result
@@ -232,6 +233,8 @@ def refuse_run(folder: Path) -> None:
     """Raise a :class:`CheckpointError` where a folder already holds a run, of whatever kind."""
     if (folder / LAST).exists() or (folder / CLASSICAL_FILE).exists():
         raise CheckpointError(f"{folder} already holds a run: continue it with --resume")
+    if (folder / BEST).exists() and (folder / "run.json").exists():  # LAST is large, and often goes
+        raise CheckpointError(f"{folder} already holds a finished run: name another folder")
 
 
 def check_same_run(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

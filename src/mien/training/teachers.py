@@ -13,7 +13,8 @@ from mien.data.seen_faces import SeenFaces, read_seen
 from mien.errors import RecipeError
 from mien.training.checkpoint import load_checkpoint
 from mien.training.initial import find_model
-from mien.training.recipe import Recipe
+from mien.training.losses import distillation_loss
+from mien.training.recipe import DistillationConfig, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,23 @@ class Teachers:
             taught.append(torch.softmax(logits.float() / temperature, dim=1))
         return torch.stack(taught).mean(dim=0)
 
+    def mix(
+        self, loss: Tensor, logits: Tensor, faces: Tensor, config: DistillationConfig
+    ) -> Tensor:
+        """Return a batch's loss mixed with that of what is taught; as it is without teachers.
+
+        Args:
+            loss: The mean loss of the labels, in nats.
+            logits: ``(N, C)`` of who learns.
+            faces: ``(N, 1, H, W)`` standardised, that these are of.
+            config: The share of what is taught, and its temperature.
+        """
+        if not self:
+            return loss
+        taught = self.teach(faces, temperature=config.temperature)
+        distilled = distillation_loss(logits, taught, temperature=config.temperature)
+        return torch.lerp(loss, distilled, config.share)
+
 
 def load_teachers(recipe: Recipe, classes: Sequence[str]) -> list[Teacher]:
     """Load what a recipe is taught by.
@@ -82,7 +100,7 @@ def load_teachers(recipe: Recipe, classes: Sequence[str]) -> list[Teacher]:
         ModelError: An ONNX file is missing, or not one of mien.
         RecipeError: One has other classes.
     """
-    teachers = [_load(name) for name in recipe.distillation.teachers]
+    teachers = [load_teacher(name) for name in recipe.distillation.teachers]
     for each in teachers:
         if each.classes != tuple(classes):
             raise RecipeError(
@@ -92,7 +110,16 @@ def load_teachers(recipe: Recipe, classes: Sequence[str]) -> list[Teacher]:
     return teachers
 
 
-def _load(name: str) -> Teacher:
+def load_teacher(name: str) -> Teacher:
+    """Load a trained network, whatever its classes.
+
+    Args:
+        name: The embedded model's name, a run's folder, a checkpoint, or an ONNX file of mien.
+
+    Raises:
+        CheckpointError: A run or checkpoint is missing, damaged or unsafe.
+        ModelError: An ONNX file is missing, or not one of mien.
+    """
     path = find_model(name)
     return _from_onnx(name, path) if path.suffix == ".onnx" else _from_checkpoint(name, path)
 
