@@ -1,5 +1,6 @@
 """``mien evaluate``: figures of a model, or of an ensemble, on a split."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -61,8 +62,10 @@ def evaluate(
 
     Example: mien evaluate runs/mien-s-20261120-233000 --data fer2013.csv --report report.html
     """
-    check_output(output, suffixes=(".json",))
-    check_output(report, option="--report", suffixes=PAGE)
+    sources = models if data is None else [*models, data]
+    check_output(output, suffixes=(".json",), sources=sources)
+    check_output(report, option="--report", suffixes=PAGE, sources=sources)
+    run = _keeping_run(models)
     with require_extra("train"):
         from mien.evaluation import evaluate as measure  # noqa: PLC0415
         from mien.report.evaluation import write_evaluation_page  # noqa: PLC0415
@@ -78,18 +81,20 @@ def evaluate(
                 override_protocol=override_protocol,
                 watch=status.update,
             )
-        written = _json_files(evaluation, models, output)
-        for path in written:
-            evaluation.write(path)
+        if output is not None:
+            evaluation.write(output)
         if report is not None:
             write_evaluation_page(report, evaluation)
-            written.append(report)
     if as_json:
         typer.echo(evaluation.to_json())
     else:
         _print_tables(evaluation)
-    for path in written:
-        announce(path)
+    for path in (output, report):
+        if path is not None:
+            announce(path)
+    if run is not None:  # last, so that whatever becomes of it, what was asked for is there
+        evaluation.write(run / evaluation.file_name)
+        announce(run / evaluation.file_name)
 
 
 def _parts(*, report: bool, robustness: bool) -> "list[Part]":
@@ -98,10 +103,19 @@ def _parts(*, report: bool, robustness: bool) -> "list[Part]":
     return [*wanted, "robustness"] if robustness else wanted
 
 
-def _json_files(evaluation: "Evaluation", models: list[Path], output: Path | None) -> list[Path]:
-    """Return where the figures go: an ensemble's into no run's folder, since it is of none."""
-    files = [models[0] / evaluation.file_name] if len(models) == 1 and models[0].is_dir() else []
-    return files if output is None else [*files, output]
+def _keeping_run(models: list[Path]) -> Path | None:
+    """Return the run's folder that keeps the figures: an ensemble's go into none, being of none.
+
+    One that cannot be written to keeps none either, which is told before the work is done.
+    """
+    if len(models) > 1 or not models[0].is_dir():
+        return None
+    if os.access(models[0], os.W_OK | os.X_OK):
+        return models[0]
+    typer.echo(
+        f"{models[0]} cannot be written to and keeps no figures; --output FILE.json does", err=True
+    )
+    return None
 
 
 def _print_tables(evaluation: "Evaluation") -> None:
