@@ -215,13 +215,18 @@ def _explain(model: str | Path, faces: ExpressionDataset, reader: Predictor) -> 
 
 
 def _recipe_facts(predictors: Sequence[Predictor]) -> dict[str, Any]:
-    """Return which recipe the model is of, its seed apart, by :class:`Evaluation`'s names."""
+    """Return recipe, seed and data that the model is of, by :class:`Evaluation`'s names."""
     recipe = dict(predictors[0].recipe)
     if len(predictors) > 1 or "name" not in recipe:
         return {}
     seed = recipe.pop("seed", None)
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode("utf-8")).hexdigest()
-    return {"recipe": str(recipe["name"]), "recipe_sha256": digest, "seed": seed}
+    return {
+        "recipe": str(recipe["name"]),
+        "recipe_sha256": digest,
+        "seed": seed,
+        "trained_on": predictors[0].data.get("fingerprint"),
+    }
 
 
 def _training_facts(models: Sequence[str | Path]) -> TrainingFacts | None:

@@ -84,6 +84,8 @@ class Evaluation:
         recipe: The recipe's name; empty where it is not known, and for an ensemble.
         recipe_sha256: Digest of the recipe but for its seed.
         seed: The recipe's seed; None where it is not known.
+        trained_on: sha256 of the data that the recipe was trained on; None where it is not known,
+            for an ensemble, and in an older version's.
         probabilities: ``(N, C)`` float32 in the split's order; None in one read from a file.
         faces: The split as the model saw it, its classes merged where the recipe merges; None in
             one read from a file.
@@ -115,6 +117,7 @@ class Evaluation:
     recipe: str = ""
     recipe_sha256: str = ""
     seed: int | None = None
+    trained_on: str | None = None
     probabilities: npt.NDArray[np.float32] | None = field(default=None, repr=False)
     faces: ExpressionDataset | None = field(default=None, repr=False)
 
@@ -163,6 +166,7 @@ class Evaluation:
             "recipe": self.recipe,
             "recipe_sha256": self.recipe_sha256,
             "seed": self.seed,
+            "trained_on": self.trained_on,
             "members": [asdict(member) for member in self.members],
             "training": self.training.to_dict() if self.training else None,
             "labels": None if self.labels is None else self.labels.tolist(),
@@ -222,6 +226,7 @@ class Evaluation:
             recipe=read_text(values.get("recipe", "")),
             recipe_sha256=read_text(values.get("recipe_sha256", "")),
             seed=_read_optional(values, "seed", read_count),
+            trained_on=_read_optional(values, "trained_on", read_text),
         )
 
     def write(self, path: Path) -> None:
