@@ -32,9 +32,11 @@ def evaluate(
         typer.Option(help="The data set to measure on.", show_default="$MIEN_FER2013"),
     ] = None,
     split: Annotated[
-        Literal["Training", "PublicTest", "PrivateTest"],
-        typer.Option(help="Which of its splits to measure on."),
-    ] = "PublicTest",
+        Literal["Training", "PublicTest", "PrivateTest"] | None,
+        typer.Option(
+            help="Which of its splits to measure on.", show_default="PublicTest, or the only one"
+        ),
+    ] = None,
     own_classes: OwnClassesOption = False,
     tta: Annotated[
         Literal["flip"] | None,

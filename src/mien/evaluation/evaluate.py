@@ -20,6 +20,7 @@ from mien.evaluation.predictor import (
     EnsemblePredictor,
     MirrorPredictor,
     Predictor,
+    default_split,
     faces_as_trained,
     open_predictor,
 )
@@ -51,7 +52,7 @@ PARTS: Final[tuple[Part, ...]] = ("speed", "explanation", "robustness")
 def evaluate(
     model: str | Path | Sequence[str | Path],
     dataset: ExpressionDataset,
-    split: str,
+    split: str | None = None,
     *,
     tta: Literal["flip"] | None = None,
     parts: Collection[Part] = (),
@@ -63,9 +64,11 @@ def evaluate(
     Args:
         model: A run's folder, a checkpoint, or an ONNX file. Several are an ensemble: their
             probabilities are averaged.
-        dataset: Holds the split. Where the model was trained on merged classes or on a part held
-            out, that is done here as it was then.
-        split: ``Training``, ``PublicTest`` or ``PrivateTest``.
+        dataset: Holds the split. Where the model was trained on merged classes, they are merged
+            here as they were then; where it was trained on this data with a part held out, that
+            is held out again.
+        split: ``Training``, ``PublicTest`` or ``PrivateTest``; by default PublicTest, or the only
+            one that there is, such as Training of a folder that is not sorted into splits.
         tta: Test-time augmentation: ``flip`` averages the probabilities of each face and of its
             mirror image, for twice the time.
         parts: What to measure besides: ``speed``, the speed and size card, 15 seconds;
@@ -91,6 +94,7 @@ def evaluate(
     predictors = [open_predictor(one) for one in models]
     predictor = _combine(predictors, tta=tta)
     prepared = [faces_as_trained(each, dataset) for each in predictors]
+    split = default_split(prepared[0]) if split is None else split
     part, digest = _same_part(prepared, split)
     classes = predictor.classes
     if not len(part):

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.analysis.classifier import ExpressionClassifier, softmax
-from mien.data.dataset import ExpressionDataset
+from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.protocol import seen_breach
 from mien.data.seen_faces import SeenFaces, read_seen
 from mien.errors import DataError, ModelError
 from mien.evaluation.calibration.model_calibration import ModelCalibration, read_calibration
@@ -97,6 +98,9 @@ def open_predictor(model: str | Path, *, threads: int | None = None) -> Predicto
 def faces_as_trained(predictor: Predictor, dataset: ExpressionDataset) -> ExpressionDataset:
     """Return the data set as the model's recipe prepares it: classes merged, faces held out.
 
+    Faces are held out, and left out as not worth learning from, only where the model was trained
+    on them: of others it has learned none, and all are there to be measured.
+
     Raises:
         DataError: The recipe merges classes that the data does not have.
         RecipeError: The model's recipe is not one of this version.
@@ -110,7 +114,18 @@ def faces_as_trained(predictor: Predictor, dataset: ExpressionDataset) -> Expres
     recipe = recipe_from_dict(predictor.recipe)
     if dataset.classes == predictor.classes:  # merged before, or never to be
         recipe = replace(recipe, data=replace(recipe.data, classes=()))
+    if not _was_trained_on(predictor, dataset, recipe.data.train):
+        recipe = replace(recipe, data=replace(recipe.data, clean=False, hold_out=0.0))
     return prepare_splits(recipe, dataset)
+
+
+def default_split(dataset: ExpressionDataset) -> str:
+    """Return the split to measure on where none is named: PublicTest, or the only one there is.
+
+    Args:
+        dataset: As :func:`faces_as_trained` returns it.
+    """
+    return dataset.splits[0] if len(dataset.splits) == 1 else SPLITS[1]
 
 
 class CheckpointPredictor:
@@ -258,6 +273,14 @@ class EnsemblePredictor:
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logarithms of the mean probabilities."""
         return _log_mean([predictor.logits(images) for predictor in self._predictors])
+
+
+def _was_trained_on(predictor: Predictor, dataset: ExpressionDataset, split: str) -> bool:
+    """Return whether a model learned from a split; one of an older version is taken to have."""
+    told = predictor.data.get("fingerprint")
+    if predictor.seen is None or (told and told == dataset.fingerprint):
+        return True
+    return bool(seen_breach(predictor.seen.contains(dataset.split(split).images), split))
 
 
 def _data_facts(
