@@ -81,6 +81,30 @@ def test_nothing_is_written_where_nothing_can_be_measured(data: Path, run: Path)
     assert isinstance(nowhere.exception, DataError)
 
 
+def test_what_took_minutes_stays_where_the_same_is_measured_again(data: Path, run: Path) -> None:
+    evaluate(run, "--data", data)
+    kept = run / "evaluation-PublicTest.json"
+    explanation = {"anything": 1}  # an evaluation's reader leaves it out
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "explanation": explanation}))
+
+    again = CliRunner().invoke(app, ["evaluate", str(run), "--data", str(data)])
+
+    assert "kept explanation of an earlier measurement" in again.stderr
+    assert json.loads(kept.read_text())["explanation"] == explanation
+
+
+def test_figures_of_other_data_are_replaced_and_that_is_told(data: Path, run: Path) -> None:
+    evaluate(run, "--data", data)
+    kept = run / "evaluation-PublicTest.json"
+    values = json.loads(kept.read_text())
+    kept.write_text(json.dumps({**values, "data": "0" * 64, "explanation": {"anything": 1}}))
+
+    again = CliRunner().invoke(app, ["evaluate", str(run), "--data", str(data)])
+
+    assert "replaced figures of other data, their explanation too" in again.stderr
+    assert json.loads(kept.read_text())["explanation"] is None
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes anywhere")
 def test_a_run_that_cannot_be_written_to_is_measured_all_the_same(
     data: Path, run: Path, tmp_path: Path

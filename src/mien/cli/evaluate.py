@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mien.evaluation import Evaluation
-    from mien.evaluation.evaluate import Part
+    from mien.evaluation.evaluation import Part
 
 
 def evaluate(
@@ -60,7 +60,9 @@ def evaluate(
     """Measure accuracy, per-class figures, the confusion matrix, size and speed.
 
     A run's folder also keeps them, as evaluation-SPLIT.json (with --tta flip as
-    flip-evaluation-SPLIT.json); 'mien compare' reads them and an export carries them along.
+    flip-evaluation-SPLIT.json); 'mien compare' reads them and an export carries them along. The
+    newest replace earlier ones, but where the model and the faces are the same, speed, explanation
+    and robustness stay until they are measured again.
 
     Example: mien evaluate runs/mien-s-20261120-233000 --data fer2013.csv --report report.html
     """
@@ -70,6 +72,7 @@ def evaluate(
     run = _keeping_run(models)
     with require_extra("train"):
         from mien.evaluation import evaluate as measure  # noqa: PLC0415
+        from mien.evaluation.evaluation import keep_evaluation  # noqa: PLC0415
         from mien.report.evaluation import write_evaluation_page  # noqa: PLC0415
 
         dataset = open_dataset(data, own_classes=own_classes)
@@ -95,8 +98,10 @@ def evaluate(
         if path is not None:
             announce(path)
     if run is not None:  # last, so that whatever becomes of it, what was asked for is there
-        evaluation.write(run / evaluation.file_name)
-        announce(run / evaluation.file_name)
+        path, became = keep_evaluation(run, evaluation)
+        announce(path)
+        if became:
+            typer.echo(became, err=True)
 
 
 def _parts(*, report: bool, robustness: bool) -> "list[Part]":

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from mien.data.dataset import ExpressionDataset
 from mien.data.protocol import refuse_breaches
 from mien.errors import CheckpointError, DataError, ModelError
 from mien.evaluation.calibration.measure import measure_calibration
-from mien.evaluation.evaluation import Evaluation, Member
+from mien.evaluation.evaluation import PARTS, Evaluation, Member, Part
 from mien.evaluation.metrics import classification_metrics
 from mien.evaluation.predictor import (
     EnsemblePredictor,
@@ -43,10 +43,6 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
-
-#: What can be measured besides.
-Part: TypeAlias = Literal["speed", "explanation", "robustness"]
-PARTS: Final[tuple[Part, ...]] = ("speed", "explanation", "robustness")
 
 
 def evaluate(
