@@ -128,6 +128,7 @@ def evaluate(
         file_bytes=predictor.file_bytes,
         latency=measure_latency(predictor, part.images),
         temperature=predictor.temperature,
+        uncertain_below=predictor.uncertain_below,
         calibration=measure_calibration(logits, part.labels) if np.isfinite(logits).all() else None,
         **_measure_parts(parts, models, predictors, part, tta=tta, tell=tell),
         training=_training_facts(models),

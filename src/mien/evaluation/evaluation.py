@@ -93,6 +93,8 @@ class Evaluation:
         temperature: What the network's answers were divided by; None for an ensemble.
         calibration: Whether its probabilities mean what they say; None where its answers are not
             numbers, and in an older version's.
+        uncertain_below: Probability below which the model tells no expression; 0 where it always
+            does, None for an ensemble and in one read from a file.
         speed: The speed and size card; None where it was not asked for.
         robustness: What is left of accuracy where faces are damaged; likewise.
         explanation: What the network looks at; likewise, and in one read from a file.
@@ -126,6 +128,7 @@ class Evaluation:
     latency: Latency | None = None
     temperature: float | None = None
     calibration: Calibration | None = None
+    uncertain_below: float | None = None
     speed: SpeedCard | None = None
     robustness: Robustness | None = None
     explanation: "ClassMaps | None" = field(default=None, repr=False)

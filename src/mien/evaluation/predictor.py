@@ -38,6 +38,8 @@ class Predictor(Protocol):
         seen: The faces that it learned from.
         temperature: What its network's answers were divided by to make the logits; 1 where it was
             not calibrated, None for several models as one.
+        uncertain_below: Probability below which it tells no expression; 0 where it always does,
+            None for several models as one.
     """
 
     @property
@@ -66,6 +68,9 @@ class Predictor(Protocol):
 
     @property
     def temperature(self) -> float | None: ...  # noqa: D102
+
+    @property
+    def uncertain_below(self) -> float | None: ...  # noqa: D102
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
@@ -149,6 +154,7 @@ class CheckpointPredictor:
         self.data = _data_facts(checkpoint.data, checkpoint.breaches, calibration)
         self.seen = checkpoint.seen
         self.temperature = calibration.temperature if calibration else 1.0
+        self.uncertain_below = calibration.uncertain_below if calibration else 0.0
         self._network = network.to(memory_format=torch.channels_last)
         self._standard = {"mean": checkpoint.mean, "std": checkpoint.std}
 
@@ -182,6 +188,7 @@ class OnnxPredictor:
         self.data: Mapping[str, Any] = metadata.data
         self.seen = _read_seen(metadata, file)
         self.temperature = metadata.temperature
+        self.uncertain_below = metadata.uncertain_below
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
@@ -209,6 +216,7 @@ class ClassicalPredictor:
         self.data = _data_facts(card["data"], card.get("breaches", ()), calibration)
         self.seen = SeenFaces.from_text(card["seen"]) if "seen" in card else None
         self.temperature = calibration.temperature if calibration else 1.0
+        self.uncertain_below = calibration.uncertain_below if calibration else 0.0
         self._model = model
         self._pools = ThreadpoolController()  # found once, since looking for them takes ms
 
@@ -235,6 +243,7 @@ class MirrorPredictor:
         self.data = predictor.data
         self.seen = predictor.seen
         self.temperature = predictor.temperature
+        self.uncertain_below = predictor.uncertain_below
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logarithms of the mean probabilities."""
@@ -269,6 +278,7 @@ class EnsemblePredictor:
         self.data = self._predictors[0].data
         self.seen = self._predictors[0].seen
         self.temperature = None
+        self.uncertain_below = None
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logarithms of the mean probabilities."""
