@@ -10,7 +10,7 @@ import pytest
 
 from mien.data.dataset import ExpressionDataset
 from mien.evaluation import evaluate
-from mien.evaluation.evaluate import PARTS
+from mien.evaluation.evaluation import PARTS
 
 ROOT = Path(__file__).parents[1]
 

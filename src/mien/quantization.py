@@ -194,7 +194,7 @@ def _split_faces(predictor: Predictor, dataset: ExpressionDataset, *, override: 
         if not len(part):
             raise DataError(
                 f"the data has no {name} faces: ranges are measured on {_RANGES_ON}, and what is "
-                f"lost on {_COMPARED_ON}"
+                f"lost on {_COMPARED_ON}; sort pictures of your own into train/ and val/ folders"
             )
     seen = find_seen(learned_by([predictor], [prepared]), held_out)
     breaches = evaluation_breaches(dataset, _COMPARED_ON, seen)

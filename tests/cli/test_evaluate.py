@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -78,3 +79,75 @@ def test_nothing_is_written_where_nothing_can_be_measured(data: Path, run: Path)
     assert wrong.exit_code == 2
     nowhere = CliRunner().invoke(app, ["evaluate", str(run), "--data", str(run / "none.npz")])
     assert isinstance(nowhere.exception, DataError)
+
+
+def test_what_took_minutes_stays_where_the_same_is_measured_again(data: Path, run: Path) -> None:
+    evaluate(run, "--data", data)
+    kept = run / "evaluation-PublicTest.json"
+    explanation = {"anything": 1}  # an evaluation's reader leaves it out
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "explanation": explanation}))
+
+    again = CliRunner().invoke(app, ["evaluate", str(run), "--data", str(data)])
+
+    assert "kept explanation of an earlier measurement" in again.stderr
+    assert json.loads(kept.read_text())["explanation"] == explanation
+
+
+def test_figures_of_other_data_are_replaced_and_that_is_told(data: Path, run: Path) -> None:
+    evaluate(run, "--data", data)
+    kept = run / "evaluation-PublicTest.json"
+    values = json.loads(kept.read_text())
+    kept.write_text(json.dumps({**values, "data": "0" * 64, "explanation": {"anything": 1}}))
+
+    again = CliRunner().invoke(app, ["evaluate", str(run), "--data", str(data)])
+
+    assert "replaced figures of other data, their explanation too" in again.stderr
+    assert json.loads(kept.read_text())["explanation"] is None
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes anywhere")
+def test_a_run_that_cannot_be_written_to_is_measured_all_the_same(
+    data: Path, run: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "figures.json"
+    before = sorted(run.iterdir())
+    run.chmod(0o500)
+
+    result = CliRunner().invoke(
+        app, ["evaluate", str(run), "--data", str(data), "--output", str(output)]
+    )
+
+    run.chmod(0o700)
+    assert result.exit_code == 0, result.output
+    assert f"{run} cannot be written to and keeps no figures" in result.stderr
+    assert sorted(run.iterdir()) == before
+    assert "accuracy" in result.stdout
+    assert json.loads(output.read_text())["model"] == "run"
+
+
+def test_what_was_asked_for_is_there_before_the_runs_folder_is_written(
+    data: Path, run: Path, tmp_path: Path
+) -> None:
+    (run / "evaluation-PublicTest.json").mkdir()
+    output = tmp_path / "figures.json"
+
+    result = CliRunner().invoke(
+        app, ["evaluate", str(run), "--data", str(data), "--output", str(output)]
+    )
+
+    assert isinstance(result.exception, OSError)
+    assert "accuracy" in result.stdout
+    assert output.is_file()
+
+
+def test_what_is_read_is_not_replaced(data: Path, run: Path) -> None:
+    manifest = data.with_suffix(".json")
+    manifest.write_text("{}")
+
+    result = CliRunner().invoke(
+        app, ["evaluate", str(run), "--data", str(manifest), "-o", str(manifest)]
+    )
+
+    assert result.exit_code == 2
+    assert "is what is read" in result.stderr
+    assert manifest.read_text() == "{}"

@@ -257,6 +257,25 @@ def test_seeds_of_one_recipe_have_a_mean_and_a_spread(happy: Path, angry: Path) 
     (spread,) = compare([happy, angry]).seed_spreads()
 
     assert spread.seeds == (0, 1)
-    assert spread.text().startswith("tiny over seeds 0, 1: accuracy 55.00 ± 7.07 %")
+    assert spread.text().startswith("tiny trained with seeds 0, 1: accuracy 55.00 ± 7.07 %")
     change(angry, recipe_sha256="another")
     assert compare([happy, angry]).seed_spreads() == ()
+
+
+def test_seeds_are_held_together_by_the_data_that_they_were_trained_on(happy: Path) -> None:
+    paths = []
+    for data, seed, accuracy in (("a", 0, 0.5), ("a", 1, 0.6), ("b", 0, 0.7), ("b", 1, 0.9)):
+        path = Path(shutil.copy(happy, happy.with_name(f"{data}{seed}.json")))
+        recipe = {"recipe": "tiny", "recipe_sha256": "r", "seed": seed, "trained_on": data * 64}
+        change(path, accuracy=accuracy, **recipe)
+        paths.append(path)
+
+    spreads = compare(paths).seed_spreads()
+
+    assert [spread.accuracies for spread in spreads] == [(0.5, 0.6), (0.7, 0.9)]
+    assert spreads[0].text().startswith("tiny trained on data aaaaaaaaaaaa with seeds 0, 1: ")
+    assert compare([paths[0], paths[3]]).seed_spreads() == ()
+
+
+def test_what_a_run_was_trained_on_is_told(trained: Path, faces: ExpressionDataset) -> None:
+    assert evaluate(trained, faces, "PrivateTest").trained_on == faces.fingerprint

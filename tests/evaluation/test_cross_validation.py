@@ -130,6 +130,17 @@ def test_only_what_is_missing_is_trained(
     np.testing.assert_array_equal(again.probabilities, found.probabilities)
 
 
+def test_a_fold_that_diverged_is_told_and_nothing_is_finished(
+    faces: ExpressionDataset, make_recipe: Make, tmp_path: Path
+) -> None:
+    recipe = make_recipe(epochs=1, optimizer={"name": "sgd", "lr": 1e30})
+
+    with pytest.raises(CheckpointError, match=r"fold-1: its answers are not numbers"):
+        cross_validate(recipe, faces, tmp_path, folds=2, device="cpu")
+    with pytest.raises(CheckpointError, match="is not finished"):
+        read_cross_validation(tmp_path)
+
+
 def test_another_cross_validation_is_not_mixed_in(
     validated: Path, faces: ExpressionDataset, quick: Make, tmp_path: Path
 ) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from mien.data.dataset import ExpressionDataset
+from mien.data.synthetic import synthetic_faces
 from mien.errors import DataError
 from mien.evaluation import Comparison, evaluate
+from mien.evaluation.calibration.calibrate import calibrate
 from mien.export import export
 from mien.metadata import BEST
 from mien.training import Recipe, train
@@ -150,6 +152,31 @@ def test_a_run_with_held_out_faces_is_measured_on_those(
         Comparison(names=("a", "b"), evaluations=(held_out, other))
     with pytest.raises(DataError, match="must be measured on the same faces"):
         evaluate([tmp_path / "0", tmp_path / "1"], alone, "PublicTest")
+
+
+def test_other_faces_are_measured_whole_by_a_run_that_held_some_out(
+    faces: ExpressionDataset,
+    make_recipe: Callable[..., Recipe],
+    write_model: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    recipe = make_recipe(epochs=1, data={"hold_out": 0.25})
+    own = replace(faces.split("Training"), fingerprint="own")
+    others = replace(synthetic_faces(70, seed=9), split_codes=np.zeros(70, np.uint8))
+    run, exported = tmp_path / "run", tmp_path / "run.onnx"
+    train(recipe, own, run, device="cpu")
+    export(run, exported)
+    model = write_model(tmp_path / "tiny.onnx")
+
+    found = [evaluate(each, others) for each in (run, exported, model)]
+
+    assert [(each.split, each.count) for each in found] == [("Training", 70)] * 3
+    Comparison(names=("run", "exported", "model"), evaluations=tuple(found))
+    moved = replace(own, fingerprint="moved")
+    held_out = [evaluate(run, each) for each in (own, moved)]
+    assert [each.split for each in held_out] == ["PublicTest"] * 2
+    assert held_out[0].count == held_out[1].count < len(own) / 3
+    assert calibrate(run, others).split == "Training"
 
 
 def test_a_model_twice_is_refused(trained: Path, faces: ExpressionDataset) -> None:

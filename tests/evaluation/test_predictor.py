@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, helper
 
 from mien.analysis.classifier import softmax
 from mien.data.dataset import ExpressionDataset
@@ -44,6 +45,33 @@ def test_a_graph_is_counted_without_running_it(
     model = write_model(tmp_path / "tiny.onnx")
 
     assert count_operations(model) == (2304 * 7 + 7, 2304 * 7)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "out", "expected"),
+    [
+        (("n", 6, 10, 64), ("n", 6, 64, 10), ("n", 6, 10, 10), 38_400),
+        (("n", 10, 64), (64, 32), ("n", 10, 32), 20_480),
+        (("n", 64), (64, 7), ("n", 7), 448),
+    ],
+)
+def test_a_matrix_product_costs_the_inner_length_for_each_output(
+    left: tuple[str | int, ...],
+    right: tuple[str | int, ...],
+    out: tuple[str | int, ...],
+    expected: int,
+    tmp_path: Path,
+) -> None:
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("left", left), ("right", right), ("out", out))
+    ]
+    node = helper.make_node("MatMul", ["left", "right"], ["out"])
+    graph = helper.make_graph([node], "product", values[:2], values[2:])
+    path = tmp_path / "product.onnx"
+    path.write_bytes(helper.make_model(graph, ir_version=8).SerializeToString())
+
+    assert count_operations(path) == (0, expected)
 
 
 def test_a_mirrored_face_is_read_like_the_face(

@@ -64,6 +64,25 @@ def test_it_is_said_in_plain_words(measured: Calibration, uncertain: UncertainFa
     assert "as sure as it is right" in even["sentence"]
 
 
+def test_thresholds_tell_how_many_faces_are_told_and_how_many_right(
+    measured: Calibration, uncertain: UncertainFaces, tmp_path: Path
+) -> None:
+    others = [count_uncertain(LOGITS, LABELS, below=below) for below in (0, 0.99)]
+
+    part = describe_calibration(
+        measured, uncertain=uncertain, thresholds=[others[0], uncertain, others[1]]
+    )
+    write_page(tmp_path / "page.html", "_calibration.html", calibration=part)
+
+    assert part["thresholds"] == [
+        ["none", "100.0 %", "75.0 %"],
+        ["0.785 (the model's)", "75.0 %", "66.7 %"],
+        ["0.99", "0.0 %", "–"],
+    ]
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "<td>0.99</td><td>0.0 %</td><td>–</td>" in page
+
+
 def test_before_and_after_stand_side_by_side(
     measured: Calibration, uncertain: UncertainFaces, tmp_path: Path
 ) -> None:

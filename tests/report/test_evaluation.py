@@ -73,6 +73,14 @@ def test_overfitting_stands_out(measured: Evaluation, tmp_path: Path) -> None:
     assert 'class="warning">The model overfits' in page
 
 
+def test_a_threshold_can_be_chosen_from_the_page(measured: Evaluation, tmp_path: Path) -> None:
+    page = page_of(replace(measured, uncertain_below=0.45), tmp_path)
+
+    assert "Below 45 % it calls a face uncertain" in page
+    assert "<td>0.45 (the model&#39;s)</td>" in page
+    assert "<td>0.9</td>" in page
+
+
 def test_names_in_the_data_cannot_break_the_page(
     trained: Path, faces: ExpressionDataset, tmp_path: Path
 ) -> None:

@@ -29,9 +29,12 @@ def calibrate(
         typer.Option(help="The data set to calibrate on.", show_default="$MIEN_FER2013"),
     ] = None,
     split: Annotated[
-        Literal["Training", "PublicTest", "PrivateTest"],
-        typer.Option(help="Which of its splits; not the one that the model has learned."),
-    ] = "PublicTest",
+        Literal["Training", "PublicTest", "PrivateTest"] | None,
+        typer.Option(
+            help="Which of its splits; not the one that the model has learned.",
+            show_default="PublicTest, or the only one",
+        ),
+    ] = None,
     own_classes: OwnClassesOption = False,
     uncertain_below: UncertainOption = None,
     output: Annotated[
@@ -68,7 +71,7 @@ def calibrate(
         path = write_calibration(calibration, model, model if in_place else output)
     console = plain_console()
     console.print(
-        f"{calibration.model} on {split}, {calibration.uncertain.count} images: "
+        f"{calibration.model} on {calibration.split}, {calibration.uncertain.count} images: "
         f"temperature {calibration.temperature:.3f}",
         soft_wrap=True,
     )

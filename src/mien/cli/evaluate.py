@@ -1,5 +1,6 @@
 """``mien evaluate``: figures of a model, or of an ensemble, on a split."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mien.evaluation import Evaluation
-    from mien.evaluation.evaluate import Part
+    from mien.evaluation.evaluation import Part
 
 
 def evaluate(
@@ -31,9 +32,11 @@ def evaluate(
         typer.Option(help="The data set to measure on.", show_default="$MIEN_FER2013"),
     ] = None,
     split: Annotated[
-        Literal["Training", "PublicTest", "PrivateTest"],
-        typer.Option(help="Which of its splits to measure on."),
-    ] = "PublicTest",
+        Literal["Training", "PublicTest", "PrivateTest"] | None,
+        typer.Option(
+            help="Which of its splits to measure on.", show_default="PublicTest, or the only one"
+        ),
+    ] = None,
     own_classes: OwnClassesOption = False,
     tta: Annotated[
         Literal["flip"] | None,
@@ -57,14 +60,19 @@ def evaluate(
     """Measure accuracy, per-class figures, the confusion matrix, size and speed.
 
     A run's folder also keeps them, as evaluation-SPLIT.json (with --tta flip as
-    flip-evaluation-SPLIT.json); 'mien compare' reads them and an export carries them along.
+    flip-evaluation-SPLIT.json); 'mien compare' reads them and an export carries them along. The
+    newest replace earlier ones, but where the model and the faces are the same, speed, explanation
+    and robustness stay until they are measured again.
 
     Example: mien evaluate runs/mien-s-20261120-233000 --data fer2013.csv --report report.html
     """
-    check_output(output, suffixes=(".json",))
-    check_output(report, option="--report", suffixes=PAGE)
+    sources = models if data is None else [*models, data]
+    check_output(output, suffixes=(".json",), sources=sources)
+    check_output(report, option="--report", suffixes=PAGE, sources=sources)
+    run = _keeping_run(models)
     with require_extra("train"):
         from mien.evaluation import evaluate as measure  # noqa: PLC0415
+        from mien.evaluation.evaluation import keep_evaluation  # noqa: PLC0415
         from mien.report.evaluation import write_evaluation_page  # noqa: PLC0415
 
         dataset = open_dataset(data, own_classes=own_classes)
@@ -78,18 +86,22 @@ def evaluate(
                 override_protocol=override_protocol,
                 watch=status.update,
             )
-        written = _json_files(evaluation, models, output)
-        for path in written:
-            evaluation.write(path)
+        if output is not None:
+            evaluation.write(output)
         if report is not None:
             write_evaluation_page(report, evaluation)
-            written.append(report)
     if as_json:
         typer.echo(evaluation.to_json())
     else:
         _print_tables(evaluation)
-    for path in written:
+    for path in (output, report):
+        if path is not None:
+            announce(path)
+    if run is not None:  # last, so that whatever becomes of it, what was asked for is there
+        path, became = keep_evaluation(run, evaluation)
         announce(path)
+        if became:
+            typer.echo(became, err=True)
 
 
 def _parts(*, report: bool, robustness: bool) -> "list[Part]":
@@ -98,10 +110,19 @@ def _parts(*, report: bool, robustness: bool) -> "list[Part]":
     return [*wanted, "robustness"] if robustness else wanted
 
 
-def _json_files(evaluation: "Evaluation", models: list[Path], output: Path | None) -> list[Path]:
-    """Return where the figures go: an ensemble's into no run's folder, since it is of none."""
-    files = [models[0] / evaluation.file_name] if len(models) == 1 and models[0].is_dir() else []
-    return files if output is None else [*files, output]
+def _keeping_run(models: list[Path]) -> Path | None:
+    """Return the run's folder that keeps the figures: an ensemble's go into none, being of none.
+
+    One that cannot be written to keeps none either, which is told before the work is done.
+    """
+    if len(models) > 1 or not models[0].is_dir():
+        return None
+    if os.access(models[0], os.W_OK | os.X_OK):
+        return models[0]
+    typer.echo(
+        f"{models[0]} cannot be written to and keeps no figures; --output FILE.json does", err=True
+    )
+    return None
 
 
 def _print_tables(evaluation: "Evaluation") -> None:

@@ -85,15 +85,19 @@ class Comparison:
         return tuple(found)
 
     def seed_spreads(self) -> tuple["SeedSpread", ...]:
-        """Return the spread of each recipe that is here with more than one seed."""
-        groups: dict[tuple[str, str], list[Evaluation]] = {}
+        """Return the spread of each recipe that is here with more than one seed on the same data.
+
+        Older versions did not tell what data that was; theirs is taken for one and the same.
+        """
+        groups: dict[tuple[str, str | None, str], list[Evaluation]] = {}
         for evaluation in self.evaluations:
             if evaluation.recipe_sha256 and evaluation.seed is not None:
-                key = (evaluation.recipe_sha256, evaluation.view)
+                key = (evaluation.recipe_sha256, evaluation.trained_on, evaluation.view)
                 groups.setdefault(key, []).append(evaluation)
         return tuple(
             SeedSpread(
                 recipe=group[0].recipe,
+                trained_on=group[0].trained_on,
                 seeds=tuple(e.seed for e in group if e.seed is not None),
                 accuracies=tuple(e.metrics.accuracy for e in group),
                 macro_f1s=tuple(e.metrics.macro_f1 for e in group),
@@ -125,12 +129,14 @@ class SeedSpread:
 
     Attributes:
         recipe: Its name.
+        trained_on: sha256 of the data that all were trained on; None where it is not known.
         seeds: Two or more.
         accuracies: Of each, 0 to 1.
         macro_f1s: Of each, 0 to 1.
     """
 
     recipe: str
+    trained_on: str | None
     seeds: tuple[int, ...]
     accuracies: tuple[float, ...]
     macro_f1s: tuple[float, ...]
@@ -141,8 +147,9 @@ class SeedSpread:
             (statistics.mean(values), statistics.stdev(values))
             for values in (self.accuracies, self.macro_f1s)
         )
+        data = f" on data {self.trained_on[:12]}" if self.trained_on else ""
         return (
-            f"{self.recipe} over seeds {', '.join(map(str, self.seeds))}: accuracy "
+            f"{self.recipe} trained{data} with seeds {', '.join(map(str, self.seeds))}: accuracy "
             f"{100 * accuracy[0]:.2f} ± {100 * accuracy[1]:.2f} %, macro-F1 {macro_f1[0]:.3f} ± "
             f"{macro_f1[1]:.3f} (mean ± standard deviation)"
         )

@@ -79,7 +79,7 @@ def cross_validate(
 
     Raises:
         CheckpointError: ``folder`` holds a cross-validation and ``resume`` is off, or one of
-            another recipe, other data or another number of folds.
+            another recipe, other data or another number of folds; or a fold's training diverged.
         DataError: The folds cannot be made from the data.
         KeyboardInterrupt: Ctrl-C; the same call goes on.
         RecipeError: The recipe learns from or chooses on the test split, or starts from or is
@@ -190,6 +190,11 @@ def _read_left_out(
         for where, share in ((fold_of == fold, 1.0), (fold_of == NO_FOLD, 1 / len(runs))):
             if where.any():
                 read = softmax(predictor.logits(dataset.images[where]))
+                if not np.isfinite(read).all():
+                    raise CheckpointError(
+                        f"{run}: its answers are not numbers, as after a training that diverged: "
+                        f"begin anew in another folder, say with a lower learning rate"
+                    )
                 probabilities[where] += np.float32(share) * read
         left_out = is_parted & (fold_of == fold)
         right = probabilities[left_out].argmax(axis=1) == dataset.labels[left_out]

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,12 +14,13 @@ from mien.data.dataset import ExpressionDataset
 from mien.data.protocol import refuse_breaches
 from mien.errors import CheckpointError, DataError, ModelError
 from mien.evaluation.calibration.measure import measure_calibration
-from mien.evaluation.evaluation import Evaluation, Member
+from mien.evaluation.evaluation import PARTS, Evaluation, Member, Part
 from mien.evaluation.metrics import classification_metrics
 from mien.evaluation.predictor import (
     EnsemblePredictor,
     MirrorPredictor,
     Predictor,
+    default_split,
     faces_as_trained,
     open_predictor,
 )
@@ -43,15 +44,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What can be measured besides.
-Part: TypeAlias = Literal["speed", "explanation", "robustness"]
-PARTS: Final[tuple[Part, ...]] = ("speed", "explanation", "robustness")
-
 
 def evaluate(
     model: str | Path | Sequence[str | Path],
     dataset: ExpressionDataset,
-    split: str,
+    split: str | None = None,
     *,
     tta: Literal["flip"] | None = None,
     parts: Collection[Part] = (),
@@ -63,9 +60,11 @@ def evaluate(
     Args:
         model: A run's folder, a checkpoint, or an ONNX file. Several are an ensemble: their
             probabilities are averaged.
-        dataset: Holds the split. Where the model was trained on merged classes or on a part held
-            out, that is done here as it was then.
-        split: ``Training``, ``PublicTest`` or ``PrivateTest``.
+        dataset: Holds the split. Where the model was trained on merged classes, they are merged
+            here as they were then; where it was trained on this data with a part held out, that
+            is held out again.
+        split: ``Training``, ``PublicTest`` or ``PrivateTest``; by default PublicTest, or the only
+            one that there is, such as Training of a folder that is not sorted into splits.
         tta: Test-time augmentation: ``flip`` averages the probabilities of each face and of its
             mirror image, for twice the time.
         parts: What to measure besides: ``speed``, the speed and size card, 15 seconds;
@@ -91,6 +90,7 @@ def evaluate(
     predictors = [open_predictor(one) for one in models]
     predictor = _combine(predictors, tta=tta)
     prepared = [faces_as_trained(each, dataset) for each in predictors]
+    split = default_split(prepared[0]) if split is None else split
     part, digest = _same_part(prepared, split)
     classes = predictor.classes
     if not len(part):
@@ -128,6 +128,7 @@ def evaluate(
         file_bytes=predictor.file_bytes,
         latency=measure_latency(predictor, part.images),
         temperature=predictor.temperature,
+        uncertain_below=predictor.uncertain_below,
         calibration=measure_calibration(logits, part.labels) if np.isfinite(logits).all() else None,
         **_measure_parts(parts, models, predictors, part, tta=tta, tell=tell),
         training=_training_facts(models),
@@ -215,13 +216,18 @@ def _explain(model: str | Path, faces: ExpressionDataset, reader: Predictor) -> 
 
 
 def _recipe_facts(predictors: Sequence[Predictor]) -> dict[str, Any]:
-    """Return which recipe the model is of, its seed apart, by :class:`Evaluation`'s names."""
+    """Return recipe, seed and data that the model is of, by :class:`Evaluation`'s names."""
     recipe = dict(predictors[0].recipe)
     if len(predictors) > 1 or "name" not in recipe:
         return {}
     seed = recipe.pop("seed", None)
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode("utf-8")).hexdigest()
-    return {"recipe": str(recipe["name"]), "recipe_sha256": digest, "seed": seed}
+    return {
+        "recipe": str(recipe["name"]),
+        "recipe_sha256": digest,
+        "seed": seed,
+        "trained_on": predictors[0].data.get("fingerprint"),
+    }
 
 
 def _training_facts(models: Sequence[str | Path]) -> TrainingFacts | None:

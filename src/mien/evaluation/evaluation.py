@@ -5,7 +5,8 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,21 @@ from mien.evaluation.training_facts import TrainingFacts
 
 if TYPE_CHECKING:
     from mien.evaluation.explanation import ClassMaps
+
+#: What is measured besides, on demand.
+Part: TypeAlias = Literal["speed", "explanation", "robustness"]
+PARTS: Final[tuple[Part, ...]] = ("speed", "explanation", "robustness")
+
+#: What must be the same for a part of an earlier evaluation to hold → what it is called.
+_SAME: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "data": "other data",
+        "faces_sha256": "other faces",
+        "model_sha256": "another model",
+        "temperature": "another temperature",
+        "version": "another version",
+    }
+)
 
 #: Characters of what is wrong with a file; its own content may be in there.
 _LONGEST_REASON: Final = 120
@@ -77,6 +93,8 @@ class Evaluation:
         temperature: What the network's answers were divided by; None for an ensemble.
         calibration: Whether its probabilities mean what they say; None where its answers are not
             numbers, and in an older version's.
+        uncertain_below: Probability below which the model tells no expression; 0 where it always
+            does, None for an ensemble and in one read from a file.
         speed: The speed and size card; None where it was not asked for.
         robustness: What is left of accuracy where faces are damaged; likewise.
         explanation: What the network looks at; likewise, and in one read from a file.
@@ -84,6 +102,8 @@ class Evaluation:
         recipe: The recipe's name; empty where it is not known, and for an ensemble.
         recipe_sha256: Digest of the recipe but for its seed.
         seed: The recipe's seed; None where it is not known.
+        trained_on: sha256 of the data that the recipe was trained on; None where it is not known,
+            for an ensemble, and in an older version's.
         probabilities: ``(N, C)`` float32 in the split's order; None in one read from a file.
         faces: The split as the model saw it, its classes merged where the recipe merges; None in
             one read from a file.
@@ -108,6 +128,7 @@ class Evaluation:
     latency: Latency | None = None
     temperature: float | None = None
     calibration: Calibration | None = None
+    uncertain_below: float | None = None
     speed: SpeedCard | None = None
     robustness: Robustness | None = None
     explanation: "ClassMaps | None" = field(default=None, repr=False)
@@ -115,6 +136,7 @@ class Evaluation:
     recipe: str = ""
     recipe_sha256: str = ""
     seed: int | None = None
+    trained_on: str | None = None
     probabilities: npt.NDArray[np.float32] | None = field(default=None, repr=False)
     faces: ExpressionDataset | None = field(default=None, repr=False)
 
@@ -163,6 +185,7 @@ class Evaluation:
             "recipe": self.recipe,
             "recipe_sha256": self.recipe_sha256,
             "seed": self.seed,
+            "trained_on": self.trained_on,
             "members": [asdict(member) for member in self.members],
             "training": self.training.to_dict() if self.training else None,
             "labels": None if self.labels is None else self.labels.tolist(),
@@ -171,12 +194,7 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Return the evaluation as JSON text, indented but for the lists of all faces."""
-        lines = []
-        for name, value in self.to_dict().items():
-            indent = None if name in FACE_BY_FACE else 2
-            text = json.dumps(value, indent=indent, allow_nan=False)
-            lines.append(f"{json.dumps(name)}: {text}".replace("\n", "\n  "))
-        return "{\n  " + ",\n  ".join(lines) + "\n}"
+        return _json_text(self.to_dict())
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Evaluation":
@@ -222,12 +240,35 @@ class Evaluation:
             recipe=read_text(values.get("recipe", "")),
             recipe_sha256=read_text(values.get("recipe_sha256", "")),
             seed=_read_optional(values, "seed", read_count),
+            trained_on=_read_optional(values, "trained_on", read_text),
         )
 
     def write(self, path: Path) -> None:
         """Write the evaluation as JSON."""
-        with atomic_write(path) as temporary:
-            temporary.write_text(self.to_json() + "\n", "utf-8")
+        _write(path, self.to_dict())
+
+
+def keep_evaluation(run: Path, evaluation: Evaluation) -> tuple[Path, str]:
+    """Write an evaluation into its run's folder, in place of an earlier one.
+
+    What was measured on demand before, and not now, stays where the rest is the same: the model,
+    its temperature, the faces and this package's version.
+
+    Returns:
+        The file, and what became of the earlier one where somebody may mind, a clause.
+    """
+    path, values = run / evaluation.file_name, evaluation.to_dict()
+    earlier = _read_earlier(path)
+    parts = [part for part in PARTS if values[part] is None and earlier.get(part) is not None]
+    changed = [name for name in _SAME if earlier and earlier.get(name) != values[name]]
+    if not changed:
+        values.update({part: earlier[part] for part in parts})
+    _write(path, values)
+    named = " and ".join(parts)
+    if changed and (parts or "data" in changed):
+        of = " and ".join(_SAME[name] for name in changed)
+        return path, f"replaced figures of {of}" + (f", their {named} too" if parts else "")
+    return path, f"kept {named} of an earlier measurement" if parts else ""
 
 
 def evaluation_file_name(split: str, *, view: str = "single") -> str:
@@ -260,6 +301,33 @@ def read_evaluation(path: str | Path) -> Evaluation:
     except (AttributeError, OverflowError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0][:_LONGEST_REASON]
         raise CheckpointError(f"{path}: not an evaluation of mien: {reason}") from error
+
+
+def _read_earlier(path: Path) -> dict[str, Any]:
+    """Return what an evaluation's file holds, parts that :class:`Evaluation` does not read too.
+
+    It is empty where there is none, and where it is damaged, so that it can be written over.
+    """
+    try:
+        read_evaluation(path)
+    except CheckpointError:
+        return {}
+    values: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return values
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(_json_text(values) + "\n", "utf-8")
+
+
+def _json_text(values: Mapping[str, Any]) -> str:
+    lines = []
+    for name, value in values.items():
+        indent = None if name in FACE_BY_FACE else 2
+        text = json.dumps(value, indent=indent, allow_nan=False)
+        lines.append(f"{json.dumps(name)}: {text}".replace("\n", "\n  "))
+    return "{\n  " + ",\n  ".join(lines) + "\n}"
 
 
 def _read_members(values: Any) -> tuple[Member, ...]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import onnx
 
-#: Operators that multiply by learned weights → which of their inputs the weights are; the
-#: quantised ones too.
+#: Operators that multiply → which of their inputs the weights are, or a product's second factor;
+#: the quantised ones too.
 _WEIGHT_INPUT: Final[Mapping[str, int]] = MappingProxyType(
     {
         "Conv": 1,
@@ -67,12 +67,18 @@ def _multiply_adds(model: "onnx.ModelProto") -> int | None:
             output = shapes.get(node.output[0])
             if weight is None or output is None:
                 return None
-            total += math.prod(weight) * _positions(node.op_type, output)
+            total += _cost(node.op_type, weight, output)
     return total
 
 
-def _positions(operator: str, output: tuple[int, ...]) -> int:
-    """Return how often the weights are gone through for one face."""
+def _cost(operator: str, weight: tuple[int, ...], output: tuple[int, ...]) -> int:
+    """Return the multiply-adds of one node for one face.
+
+    A matrix product's second factor may be computed, as attention's are, and have dimensions
+    before the matrix that the output has too: each output takes the inner length, once.
+    """
     if "Conv" in operator:
-        return math.prod(output[2:])
-    return math.prod(output[1:-1])
+        return math.prod(weight) * math.prod(output[2:])
+    if "MatMul" in operator:
+        return math.prod(output[1:]) * weight[-2:][0]
+    return math.prod(weight) * math.prod(output[1:-1])

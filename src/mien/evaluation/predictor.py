@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.analysis.classifier import ExpressionClassifier, softmax
-from mien.data.dataset import ExpressionDataset
+from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.protocol import seen_breach
 from mien.data.seen_faces import SeenFaces, read_seen
 from mien.errors import DataError, ModelError
 from mien.evaluation.calibration.model_calibration import ModelCalibration, read_calibration
@@ -37,6 +38,8 @@ class Predictor(Protocol):
         seen: The faces that it learned from.
         temperature: What its network's answers were divided by to make the logits; 1 where it was
             not calibrated, None for several models as one.
+        uncertain_below: Probability below which it tells no expression; 0 where it always does,
+            None for several models as one.
     """
 
     @property
@@ -65,6 +68,9 @@ class Predictor(Protocol):
 
     @property
     def temperature(self) -> float | None: ...  # noqa: D102
+
+    @property
+    def uncertain_below(self) -> float | None: ...  # noqa: D102
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
@@ -97,6 +103,9 @@ def open_predictor(model: str | Path, *, threads: int | None = None) -> Predicto
 def faces_as_trained(predictor: Predictor, dataset: ExpressionDataset) -> ExpressionDataset:
     """Return the data set as the model's recipe prepares it: classes merged, faces held out.
 
+    Faces are held out, and left out as not worth learning from, only where the model was trained
+    on them: of others it has learned none, and all are there to be measured.
+
     Raises:
         DataError: The recipe merges classes that the data does not have.
         RecipeError: The model's recipe is not one of this version.
@@ -110,7 +119,18 @@ def faces_as_trained(predictor: Predictor, dataset: ExpressionDataset) -> Expres
     recipe = recipe_from_dict(predictor.recipe)
     if dataset.classes == predictor.classes:  # merged before, or never to be
         recipe = replace(recipe, data=replace(recipe.data, classes=()))
+    if not _was_trained_on(predictor, dataset, recipe.data.train):
+        recipe = replace(recipe, data=replace(recipe.data, clean=False, hold_out=0.0))
     return prepare_splits(recipe, dataset)
+
+
+def default_split(dataset: ExpressionDataset) -> str:
+    """Return the split to measure on where none is named: PublicTest, or the only one there is.
+
+    Args:
+        dataset: As :func:`faces_as_trained` returns it.
+    """
+    return dataset.splits[0] if len(dataset.splits) == 1 else SPLITS[1]
 
 
 class CheckpointPredictor:
@@ -134,6 +154,7 @@ class CheckpointPredictor:
         self.data = _data_facts(checkpoint.data, checkpoint.breaches, calibration)
         self.seen = checkpoint.seen
         self.temperature = calibration.temperature if calibration else 1.0
+        self.uncertain_below = calibration.uncertain_below if calibration else 0.0
         self._network = network.to(memory_format=torch.channels_last)
         self._standard = {"mean": checkpoint.mean, "std": checkpoint.std}
 
@@ -167,6 +188,7 @@ class OnnxPredictor:
         self.data: Mapping[str, Any] = metadata.data
         self.seen = _read_seen(metadata, file)
         self.temperature = metadata.temperature
+        self.uncertain_below = metadata.uncertain_below
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logits of ``(N, 48, 48)`` grey faces, N at least 1."""
@@ -194,6 +216,7 @@ class ClassicalPredictor:
         self.data = _data_facts(card["data"], card.get("breaches", ()), calibration)
         self.seen = SeenFaces.from_text(card["seen"]) if "seen" in card else None
         self.temperature = calibration.temperature if calibration else 1.0
+        self.uncertain_below = calibration.uncertain_below if calibration else 0.0
         self._model = model
         self._pools = ThreadpoolController()  # found once, since looking for them takes ms
 
@@ -220,6 +243,7 @@ class MirrorPredictor:
         self.data = predictor.data
         self.seen = predictor.seen
         self.temperature = predictor.temperature
+        self.uncertain_below = predictor.uncertain_below
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logarithms of the mean probabilities."""
@@ -254,10 +278,19 @@ class EnsemblePredictor:
         self.data = self._predictors[0].data
         self.seen = self._predictors[0].seen
         self.temperature = None
+        self.uncertain_below = None
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, C)`` logarithms of the mean probabilities."""
         return _log_mean([predictor.logits(images) for predictor in self._predictors])
+
+
+def _was_trained_on(predictor: Predictor, dataset: ExpressionDataset, split: str) -> bool:
+    """Return whether a model learned from a split; one of an older version is taken to have."""
+    told = predictor.data.get("fingerprint")
+    if predictor.seen is None or (told and told == dataset.fingerprint):
+        return True
+    return bool(seen_breach(predictor.seen.contains(dataset.split(split).images), split))
 
 
 def _data_facts(

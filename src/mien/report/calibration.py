@@ -28,6 +28,7 @@ def describe_calibration(
     uncalibrated: Calibration | None = None,
     temperature: float = 1.0,
     uncertain: UncertainFaces | None = None,
+    thresholds: Sequence[UncertainFaces] = (),
 ) -> dict[str, Any]:
     """Return what the template ``_calibration.html`` shows, under the name ``calibration``.
 
@@ -37,6 +38,7 @@ def describe_calibration(
             where it is that already.
         temperature: The temperature that it has.
         uncertain: The faces that it calls uncertain; None where that is not told.
+        thresholds: What it would call uncertain below each of some probabilities, to choose by.
     """
     shown = {"Reliability": calibration}
     if uncalibrated is not None:
@@ -51,6 +53,7 @@ def describe_calibration(
         "coverage_chart": figure_uri(coverage_chart(calibration, uncertain=uncertain)),
         "columns": ["before", "after"] if len(shown) > 1 else [],
         "rows": _rows(list(shown.values())),
+        "thresholds": [_threshold_row(each, own=uncertain) for each in thresholds],
     }
 
 
@@ -159,6 +162,18 @@ def _uncertain_sentence(uncertain: UncertainFaces | None) -> str:
     if uncertain.told_error is not None:
         text += f"; of the others {100 * uncertain.told_error:.1f} % are"
     return f"{text}."
+
+
+def _threshold_row(faces: UncertainFaces, *, own: UncertainFaces | None) -> list[str]:
+    """Return a threshold, what share of the faces is told with it, and how many of these right."""
+    name = f"{faces.below:g}" if faces.below else "none"  # as --uncertain-below takes it
+    is_own = own is not None and own.below == faces.below
+    right = "–" if faces.told_error is None else f"{100 * (1 - faces.told_error):.1f} %"
+    return [
+        f"{name} (the model's)" if is_own else name,
+        f"{100 * (1 - faces.share):.1f} %",
+        right,
+    ]
 
 
 def _rows(calibrations: Sequence[Calibration]) -> list[tuple[str, list[str]]]:

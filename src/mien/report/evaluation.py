@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data.dataset import ExpressionDataset
-from mien.evaluation.calibration.measure import measure_calibration
+from mien.evaluation.calibration.measure import count_uncertain, measure_calibration
 from mien.evaluation.evaluation import Evaluation
 from mien.evaluation.measures import MEASURES
 from mien.evaluation.samples import Sample, surest_samples
@@ -17,6 +17,9 @@ from mien.report.model_charts import confusion_chart, curves_chart, model_colour
 from mien.report.page import figure_uri, picture_uri, write_page
 from mien.report.robustness_charts import describe_robustness
 from mien.report.speed import describe_speed
+
+#: Thresholds that a page tells of, beside the model's own.
+_THRESHOLDS: Final = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 #: Faces of each kind shown for a class; a row on a desktop.
 _EACH: Final = 5
@@ -105,16 +108,27 @@ def _calibration(evaluation: Evaluation) -> dict[str, Any] | None:
     """
     if evaluation.calibration is None or evaluation.labels is None:
         return None
-    if evaluation.temperature in (None, 1) or evaluation.view != "single":
-        return describe_calibration(evaluation.calibration)
     assert evaluation.probabilities is not None
-    assert evaluation.temperature is not None
-    least = np.finfo(np.float32).tiny
-    logits = np.log(np.maximum(evaluation.probabilities, least)) * evaluation.temperature
+    labels = evaluation.labels
+    logits = np.log(np.maximum(evaluation.probabilities, np.finfo(np.float32).tiny))
+    own = evaluation.uncertain_below
+    thresholds = {
+        below: count_uncertain(logits, labels, below=below)
+        for below in sorted({0.0, own or 0.0, *_THRESHOLDS})
+    }
+    doubt: dict[str, Any] = {
+        "uncertain": None if own is None else thresholds[own],
+        "thresholds": [*thresholds.values()],
+    }
+    temperature = evaluation.temperature
+    if temperature in (None, 1) or evaluation.view != "single":
+        return describe_calibration(evaluation.calibration, **doubt)
+    assert temperature is not None
     return describe_calibration(
         evaluation.calibration,
-        uncalibrated=measure_calibration(logits, evaluation.labels),
-        temperature=evaluation.temperature,
+        uncalibrated=measure_calibration(logits * temperature, labels),
+        temperature=temperature,
+        **doubt,
     )
 
 

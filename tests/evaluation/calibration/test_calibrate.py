@@ -217,7 +217,7 @@ def test_what_a_model_has_learned_is_refused(run: Path, faces: ExpressionDataset
 
 def test_unusable_data_is_told(run: Path, faces: ExpressionDataset) -> None:
     with pytest.raises(DataError, match="0 PublicTest images"):
-        calibrate(run, faces.split("Training"))
+        calibrate(run, faces.split("Training"), "PublicTest")
     others = replace(faces, classes=tuple("abcdefg"))
     with pytest.raises(DataError, match="the model knows angry"):
         calibrate(run, others)

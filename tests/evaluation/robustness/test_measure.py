@@ -25,6 +25,7 @@ class BrightnessPredictor:
     data: Mapping[str, Any] = {}
     seen = None
     temperature = 1.0
+    uncertain_below = 0.0
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         light = images.mean(axis=(1, 2)) - 128

@@ -27,6 +27,7 @@ class CountingPredictor:
     data: Mapping[str, Any] = {}
     seen = None
     temperature = 1.0
+    uncertain_below = 0.0
 
     def __init__(self, threads: int) -> None:
         self.threads = threads

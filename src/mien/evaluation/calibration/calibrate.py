@@ -16,7 +16,12 @@ from mien.evaluation.calibration.model_calibration import (
     read_uncertain_below,
 )
 from mien.evaluation.calibration.temperature import calibrate_logits
-from mien.evaluation.predictor import Predictor, faces_as_trained, open_predictor
+from mien.evaluation.predictor import (
+    Predictor,
+    default_split,
+    faces_as_trained,
+    open_predictor,
+)
 from mien.evaluation.protocol import evaluation_breaches, find_seen, learned_by
 from mien.expressions import check_uncertain_below
 from mien.metadata import file_sha256, model_file
@@ -25,7 +30,7 @@ from mien.metadata import file_sha256, model_file
 def calibrate(
     model: str | Path,
     dataset: ExpressionDataset,
-    split: str = "PublicTest",
+    split: str | None = None,
     *,
     uncertain_below: float | None = None,
     override_protocol: bool = False,
@@ -38,7 +43,7 @@ def calibrate(
     Args:
         model: A run's folder, a checkpoint, a baseline or an ONNX file.
         dataset: Faces of the model's classes.
-        split: Those to fit on.
+        split: Those to fit on; by default PublicTest's, or those of the only split there is.
         uncertain_below: Probability, 0 to 1, below which a face's expression shall not be told; by
             default as it was.
         override_protocol: Calibrate even where that is against the protocol.
@@ -56,7 +61,7 @@ def calibrate(
     if uncertain_below is None:
         uncertain_below = _uncertain_below(file)
     check_uncertain_below(uncertain_below, predictor.classes)
-    faces = _unlearned_faces(predictor, dataset, split, override_protocol=override_protocol)
+    split, faces = _unlearned_faces(predictor, dataset, split, override_protocol=override_protocol)
     # What one model gives is divided by one temperature, so this is what its network answers.
     assert predictor.temperature is not None
     logits = predictor.logits(faces.images).astype(np.float64) * predictor.temperature
@@ -110,9 +115,11 @@ def _uncertain_below(file: Path) -> float:
 
 
 def _unlearned_faces(
-    predictor: Predictor, dataset: ExpressionDataset, split: str, *, override_protocol: bool
-) -> ExpressionDataset:
+    predictor: Predictor, dataset: ExpressionDataset, split: str | None, *, override_protocol: bool
+) -> tuple[str, ExpressionDataset]:
+    """Return the split, found where none is named, and its faces."""
     prepared = faces_as_trained(predictor, dataset)
+    split = default_split(prepared) if split is None else split
     faces = prepared.split(split)
     if len(faces) < 2:
         raise DataError(
@@ -125,7 +132,7 @@ def _unlearned_faces(
     seen = find_seen(learned_by([predictor], [prepared]), faces)
     breaches = [*evaluation_breaches(dataset, split, seen), *test_split_breach(split)]
     refuse_breaches(breaches, override=override_protocol)
-    return faces
+    return split, faces
 
 
 def _write_onnx(calibration: ModelCalibration, file: Path, output: Path) -> None:
