@@ -1,5 +1,4 @@
 import base64
-import errno
 import socket
 import struct
 import sys
@@ -316,33 +315,6 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 def test_a_missing_camera_is_told() -> None:
     with pytest.raises(MediaError, match=r"^camera 63: /dev/video63: no such camera, "):
         LiveSource("63").__enter__()
-
-
-@pytest.mark.parametrize(
-    ("number", "advice"),
-    [
-        (errno.EBUSY, "in use by another program; close that first"),
-        (errno.EACCES, "no right to open /dev/video0; on Linux, join the group 'video'"),
-        (errno.ENOENT, "/dev/video0: no such camera"),
-        (errno.EINVAL, "/dev/video0: cannot be opened: wrong"),
-    ],
-)
-def test_a_camera_that_cannot_be_opened_is_told_with_what_to_do(number: int, advice: str) -> None:
-    assert camera._tell_camera("/dev/video0", OSError(number, "Wrong")).startswith(advice)
-
-
-@pytest.mark.parametrize(
-    ("platform", "format_name", "url"),
-    [("linux", "v4l2", "/dev/video1"), ("darwin", "avfoundation", "1")],
-)
-def test_cameras_have_numbers_on_every_system(
-    monkeypatch: pytest.MonkeyPatch, platform: str, format_name: str, url: str
-) -> None:
-    monkeypatch.setattr(sys, "platform", platform)
-    address = camera._address(1, 10.0)
-
-    assert (address.name, address.kind) == ("camera 1", "camera")
-    assert (address.format, address.url) == (format_name, url)
 
 
 def test_wrong_settings_are_refused() -> None:

@@ -1,17 +1,13 @@
 """Cameras, streams and files as they come: always the newest frame, never a queue."""
 
-import errno
-import glob
 import os
-import re
-import sys
 import threading
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from mien.analysis.video.address import find_address, tell_camera
 from mien.analysis.video.decoding import (
     FrameClock,
     FrameConverter,
@@ -30,32 +26,10 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-_URL: Final = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
-#: User and password of a URL, which belong in no message and no table.
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*@")
 #: How long the thread is waited for; it may be stuck in a read until that times out.
 _JOIN_S: Final = 1.0
 #: Seconds before the first attempt to reconnect; each further one waits twice as long.
 _PAUSE_S: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Address:
-    """What FFmpeg is to open, and how.
-
-    Attributes:
-        name: What people call it.
-        url: What FFmpeg calls it.
-        kind: ``camera``, ``file`` or ``stream``.
-        format: The demuxer, where it cannot be seen from the source.
-        options: The demuxer's.
-    """
-
-    name: str
-    url: str
-    kind: str
-    format: str | None = None
-    options: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +72,7 @@ class LiveSource:
     ) -> None:
         if timeout_s <= 0 or attempts < 0:
             raise ValueError(f"timeout_s {timeout_s} or attempts {attempts} is out of range")
-        self._address = _address(source, timeout_s)
+        self._address = find_address(source, timeout_s)
         self.name = self._address.name
         self.fps: float | None = None
         self.dropped = 0
@@ -296,7 +270,7 @@ class LiveSource:
         """Return why the source could not be opened, and what to do."""
         address = self._address
         if address.kind == "camera":
-            return _tell_camera(address.url, error)
+            return tell_camera(address.url, error)
         if address.kind == "file":
             missing = isinstance(error, FileNotFoundError)
             return "no such file" if missing else f"cannot be read: {reason(error)}"
@@ -333,69 +307,3 @@ class _Player:
         time_s = self._clock.read(frame)
         wait_s = self._began_s + time_s - time.perf_counter() if self._paced else 0.0
         return self._start_s + time_s, max(0.0, wait_s)
-
-
-def _address(source: int | str | os.PathLike[str], timeout_s: float) -> _Address:
-    """Return what FFmpeg is to open for a source."""
-    text = str(source) if isinstance(source, int) else os.fspath(source)
-    path = Path(text)
-    if text.isdecimal() and not path.exists():
-        return _camera(f"camera {int(text)}", int(text))
-    if path.is_char_device():
-        return _camera(text, text)
-    match = _URL.match(text)
-    if match is None:
-        options = {"protocol_whitelist": "file"}
-        return _Address(name=text, url=f"file:{text}", kind="file", options=options)
-    # What is buffered while the stream is opened need not be thrown away by "nobuffer": it is
-    # decoded at once and overtaken, while short streams would have nothing left.
-    options = {"flags": "low_delay", "timeout": str(round(timeout_s * 1e6))}
-    if match[1].lower() in ("rtsp", "rtsps"):
-        # Over UDP lost packets are grey smears.
-        options["rtsp_transport"] = "tcp"
-    return _Address(name=_CREDENTIALS.sub("", text), url=text, kind="stream", options=options)
-
-
-def _camera(name: str, device: int | str) -> _Address:
-    """Return a camera's address on this system."""
-    if sys.platform == "darwin":
-        # 30: AVFoundation refuses rates that the camera does not have; all have this one.
-        options = {"framerate": "30", "pixel_format": "uyvy422"}
-        return _Address(
-            name=name, url=str(device), kind="camera", format="avfoundation", options=options
-        )
-    if sys.platform == "win32":
-        url = f"video={_windows_camera(name, device) if isinstance(device, int) else device}"
-        return _Address(name=name, url=url, kind="camera", format="dshow")
-    url = f"/dev/video{device}" if isinstance(device, int) else device
-    return _Address(name=name, url=url, kind="camera", format="v4l2")
-
-
-def _windows_camera(name: str, number: int) -> str:
-    """Return the name of a camera, since DirectShow knows no numbers.
-
-    Raises:
-        MediaError: There is no such camera.
-    """
-    import_av()
-    from av.device import enumerate_input_devices  # noqa: PLC0415
-
-    devices = enumerate_input_devices("dshow")
-    cameras = [device.name for device in devices if "video" in device.media_types]
-    if number >= len(cameras):
-        raise MediaError(f"{name}: no such camera; there are {len(cameras)}, counted from 0")
-    return cameras[number]
-
-
-def _tell_camera(url: str, error: Exception) -> str:
-    """Return why a camera could not be opened, and what to do."""
-    number = getattr(error, "errno", None)
-    if number == errno.EBUSY:
-        return "in use by another program; close that first"
-    if number in (errno.EACCES, errno.EPERM):
-        return f"no right to open {url}; on Linux, join the group 'video' and log in again"
-    if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EIO):
-        there = sorted(glob.glob("/dev/video[0-9]*"))  # noqa: PTH207
-        others = f"there are {', '.join(there)}" if there else "none is plugged in"
-        return f"{url}: no such camera, {others}; a video file or a URL will do as well"
-    return f"{url}: cannot be opened: {reason(error)}"
