@@ -130,12 +130,19 @@ def test_no_camera_is_one_line_and_exit_code_2(
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("wrong", [["--output", "a.txt"], ["--record", "a.avi"]])
-def test_a_wrong_call_is_told_before_the_camera_is_opened(wrong: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (["--output", "a.txt"], "name a ."),
+        (["--record", "a.avi"], "name a ."),
+        (["--seconds", "nan"], "seconds"),
+    ],
+)
+def test_a_wrong_call_is_told_before_the_camera_is_opened(wrong: list[str], reason: str) -> None:
     called = CliRunner().invoke(app, ["webcam", "63", *wrong])
 
     assert called.exit_code == 2
-    assert "name a ." in called.stderr
+    assert reason in called.stderr
 
 
 def test_a_source_is_not_recorded_over(clip: Path) -> None:

@@ -1,5 +1,6 @@
 """``mien video``: read the expressions in video files."""
 
+import math
 import shutil
 import sys
 import tempfile
@@ -122,8 +123,11 @@ def video(
         several = len(clips) > 1 or not Path(sources[0]).is_file()
         if every > 1 and fps is not None:
             raise typer.BadParameter("--every and --fps: choose one")
-        if end is not None and end <= start:
-            raise typer.BadParameter(f"nothing lies from {start:g} s to {end:g} s")
+        if fps is not None and not fps < math.inf:
+            raise typer.BadParameter(f"--fps: {fps} is no rate; leave it out for all frames")
+        until = math.inf if end is None else end
+        if not start < until:
+            raise typer.BadParameter(f"nothing lies from {start:g} s to {until:g} s")
         if resume and (output is None or annotate is not None):
             raise typer.BadParameter("--resume goes on with a table: name --output, no --annotate")
         _check_outputs(

@@ -1,6 +1,7 @@
 """``mien webcam``: read the expressions in front of a camera, as they come."""
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -168,6 +169,8 @@ def webcam(
         from mien.analysis.video.table_formats import TABLE_SUFFIXES  # noqa: PLC0415
         from mien.cli.video_progress import stop_on_ctrl_c  # noqa: PLC0415
 
+        if seconds is not None and math.isnan(seconds):
+            raise typer.BadParameter("--seconds: nan is no length; leave it out to go on for ever")
         check_output(output, suffixes=TABLE_SUFFIXES, sources=[Path(source)])
         check_output(record, option="--record", suffixes=(".mp4",), sources=[Path(source)])
         with ExitStack() as stack:

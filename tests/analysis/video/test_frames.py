@@ -200,6 +200,7 @@ def test_a_file_that_breaks_off_gives_what_there_is(write_clip: WriteClip) -> No
         ("photo.jpg", "not a video; for pictures there is 'mien analyze'"),
         ("folder", "a folder, not a video"),
         ("song.mp4", "only sound, no pictures in it"),
+        ("newer.mp4", "its codec is not known here; convert it, as to H.264 in MP4"),
     ],
 )
 def test_what_is_no_video_is_told_in_one_line(
@@ -209,6 +210,7 @@ def test_what_is_no_video_is_told_in_one_line(
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(20_000))
     (tmp_path / "cut.mp4").write_bytes(write_clip().read_bytes()[:2000])
+    (tmp_path / "newer.mp4").write_bytes(write_clip().read_bytes().replace(b"avc1", b"avc9"))
     (tmp_path / "notes.txt").write_text("good morning\n" * 50)
     Image.new("RGB", (40, 30)).save(tmp_path / "photo.jpg")
     with av.open(str(tmp_path / "song.mp4"), "w") as song:

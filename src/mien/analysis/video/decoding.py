@@ -111,7 +111,7 @@ def open_input(
 
 
 def find_video(container: "InputContainer", name: str) -> "VideoStream":
-    """Return a container's first video stream, which is not a record's cover.
+    """Return a container's first video stream that can be decoded, which is not a record's cover.
 
     Raises:
         MediaError: There is none; the message says what is there.
@@ -121,9 +121,17 @@ def find_video(container: "InputContainer", name: str) -> "VideoStream":
     kind = container.format.name
     if kind in _NOT_VIDEO or kind.endswith("_pipe"):
         raise MediaError(f"{name}: not a video; for pictures there is 'mien analyze'")
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
+    pictures = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    # Without a decoder there is no context, and with it neither size nor rate; PyAV's stub has one.
+    for stream in pictures:
+        if getattr(stream, "codec_context", None) is not None:
             return stream
+    if pictures:
+        raise MediaError(f"{name}: its codec is not known here; convert it, as to H.264 in MP4")
     if container.streams.audio:
         raise MediaError(f"{name}: only sound, no pictures in it")
     raise MediaError(f"{name}: no video in it")
