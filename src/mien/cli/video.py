@@ -30,7 +30,7 @@ from mien.cli.engines import (
 from mien.cli.errors import require_extra
 from mien.cli.outputs import PAGE, announce, check_output
 from mien.cli.runs import INTERRUPTED, command_to_go_on
-from mien.cli.video_progress import ClipsDisplay, failure_line, stop_on_ctrl_c
+from mien.cli.video_progress import ClipsDisplay, failure_line, stop_on_signals
 from mien.errors import MediaError
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ def video(
     Prints a summary on a terminal; elsewhere JSON, or nothing with --output. Of several clips
     --output is one table, told apart by its column source.
 
-    Ctrl-C keeps the rows so far and exits with 130; the same call with --resume goes on. Exits
-    with 1 when some clip could not be read to its end, 2 for a wrong call.
+    Ctrl-C and SIGTERM keep the rows so far and exit with 130; the same call with --resume goes
+    on. Exits with 1 when some clip could not be read to its end, 2 for a wrong call.
 
     Example: mien video interview.mp4 --output faces.csv --timeline faces.html
     """
@@ -267,7 +267,7 @@ def _read(tables: "ClipTables", jobs: "list[ClipJob]", workers: int) -> "list[Cl
 
     Raises:
         MediaError: There is one clip, and it cannot be read.
-        ReadingStoppedError: Ctrl-C was pressed.
+        ReadingStoppedError: Ctrl-C was pressed, or another signal asked for it.
     """
     from mien.analysis.video.parallel import read_clips  # noqa: PLC0415
 
@@ -275,7 +275,7 @@ def _read(tables: "ClipTables", jobs: "list[ClipJob]", workers: int) -> "list[Cl
     outcomes: list[ClipOutcome] = []
     if not waiting:
         return outcomes
-    with stop_on_ctrl_c() as should_stop, ClipsDisplay(waiting) as display:
+    with stop_on_signals() as should_stop, ClipsDisplay(waiting) as display:
         for outcome in read_clips(
             waiting, workers=workers, should_stop=should_stop, on_frame=display.show
         ):
@@ -288,7 +288,7 @@ def _read(tables: "ClipTables", jobs: "list[ClipJob]", workers: int) -> "list[Cl
 
 @contextmanager
 def _told_when_stopped(tables: "ClipTables", *, is_kept: bool) -> Iterator[None]:
-    """On Ctrl-C, say where the rows so far are and how to go on."""
+    """When stopped, say where the rows so far are and how to go on."""
     from mien.analysis.video.clips import ReadingStoppedError  # noqa: PLC0415
 
     try:
