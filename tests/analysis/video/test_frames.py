@@ -83,6 +83,22 @@ def test_a_rate_above_the_videos_takes_all(write_clip: WriteClip) -> None:
     assert len(read(write_clip(), fps=60)) == 50
 
 
+@pytest.mark.parametrize("choice", [{}, {"every": 7}, {"fps": 4}])
+def test_frames_after_one_are_the_same_and_those_before_are_told(
+    write_clip: WriteClip, read_number: ReadNumber, choice: dict[str, Any]
+) -> None:
+    with VideoFile(write_clip(), **choice) as video:
+        everything = {frame.index: frame.time_s for frame in video}
+        passed_s: list[float] = []
+        frames = list(video.after(20, on_passed=passed_s.append))
+
+    assert {frame.index: frame.time_s for frame in frames} == {
+        index: time_s for index, time_s in everything.items() if index > 20
+    }
+    assert [read_number(frame.image_rgb) for frame in frames] == [frame.index for frame in frames]
+    assert passed_s == [time_s for index, time_s in everything.items() if index <= 20]
+
+
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.ts", "clip.avi"])
 @pytest.mark.parametrize("start_s", [0.3, 1.0, 1.5, 1.96])
 def test_a_start_gives_the_same_frames_as_reading_all(
