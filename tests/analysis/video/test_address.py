@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from mien.analysis.video.address import find_address, tell_camera
+from mien.analysis.video.address import find_address, tell_camera, without_login
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,17 @@ def test_cameras_have_numbers_on_every_system(
 
     assert (address.name, address.kind) == ("camera 1", "camera")
     assert (address.format, address.url) == (format_name, url)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("rtsp://door/live", "rtsp://door/live"),
+        ("rtsp://admin:secret@door/live", "rtsp://door/live"),
+        ("rtsp://admin:P@ssw0rd@10.0.0.5/live", "rtsp://10.0.0.5/live"),
+        ("http://admin:a@b@door?to=me@home", "http://door?to=me@home"),
+    ],
+)
+def test_a_name_has_no_login(url: str, name: str) -> None:
+    assert without_login(url) == find_address(url, 10.0).name == name
+    assert find_address(url, 10.0).url == url

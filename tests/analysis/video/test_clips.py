@@ -58,6 +58,11 @@ def test_what_stands_for_no_video_is_told(
         find_clips([source])
 
 
+def test_a_password_is_not_told() -> None:
+    with pytest.raises(MediaError, match=r"^rtsp://door/live: a URL"):
+        find_clips(["rtsp://me:s@cret@door/live"])
+
+
 def test_a_run_gone_on_with_tells_and_stops_in_what_was_read_before(
     write_clip: Callable[..., Path], tmp_path: Path, analyzer: Analyzer
 ) -> None:

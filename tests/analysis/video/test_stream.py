@@ -12,7 +12,13 @@ from mien.analysis.analyzer import Analyzer
 from mien.analysis.detector import Detections, WholeImageDetector
 from mien.analysis.mtcnn import MtcnnDetector
 from mien.analysis.video.frames import VideoFrame
-from mien.analysis.video.stream import FrameReader, StreamSettings, is_live, read_video
+from mien.analysis.video.stream import (
+    FrameReader,
+    StreamSettings,
+    is_live,
+    read_source,
+    read_video,
+)
 from mien.errors import MediaError
 from mien.preprocess import to_gray
 
@@ -256,3 +262,12 @@ def test_the_smallest_face_that_was_asked_for_is_kept_to(
     analyzer = Analyzer(tiny_model, detector=detector, threads=1)
 
     assert FrameReader(analyzer).read(clip[0]).faces == ()
+
+
+def test_what_is_live_has_no_frames_to_choose_and_its_password_is_not_told(
+    analyzer: Analyzer,
+) -> None:
+    with pytest.raises(ValueError, match="are for files") as raised:
+        next(read_source(analyzer, "rtsp://me:secret@door/live", every=2))
+
+    assert "secret" not in str(raised.value)

@@ -13,8 +13,8 @@ from mien.analysis.video.decoding import import_av, reason
 from mien.errors import MediaError
 
 _URL: Final = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
-#: User and password of a URL, which belong in no message and no table.
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*@")
+#: User and password of a URL, up to the last @ before its path as FFmpeg reads it.
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +50,24 @@ def find_address(source: int | str | os.PathLike[str], timeout_s: float) -> Addr
         return Address(name=text, url=f"file:{text}", kind="file", options=options)
     # What is buffered while the stream is opened need not be thrown away by "nobuffer": it is
     # decoded at once and overtaken, while short streams would have nothing left.
-    options = {"flags": "low_delay", "timeout": str(round(timeout_s * 1e6))}
-    if match[1].lower() in ("rtsp", "rtsps"):
+    options = {"flags": "low_delay"}
+    protocol = match[1].lower()
+    if not protocol.startswith("rtmp"):
+        # With RTMP it would be how long to wait, as a server, for somebody who sends.
+        options["timeout"] = str(round(timeout_s * 1e6))
+    if protocol in ("rtsp", "rtsps"):
         # Over UDP lost packets are grey smears.
         options["rtsp_transport"] = "tcp"
-    return Address(name=_CREDENTIALS.sub("", text), url=text, kind="stream", options=options)
+    return Address(name=without_login(text), url=text, kind="stream", options=options)
+
+
+def without_login(url: str) -> str:
+    """Return a URL without its user and password, which belong in no message and no table.
+
+    >>> without_login("rtsp://admin:p@ss@10.0.0.5/live")
+    'rtsp://10.0.0.5/live'
+    """
+    return _CREDENTIALS.sub("", url)
 
 
 def _camera(name: str, device: int | str) -> Address:

@@ -12,6 +12,7 @@ import mien
 from mien.analysis.media import URL, FileKind, find_files
 from mien.analysis.options import AnalyzerOptions
 from mien.analysis.processes import WorkStoppedError
+from mien.analysis.video.address import without_login
 from mien.analysis.video.table import TableWriter, open_table
 from mien.errors import MediaError
 from mien.folders import is_hidden, walk_files
@@ -275,7 +276,8 @@ def _open_annotated(stack: ExitStack, job: ClipJob, video: "VideoFile") -> "Anno
 
 def _refuse_url(source: str) -> None:
     if URL.match(source):
-        raise MediaError(f"{source}: a URL, not a file; 'mien webcam' reads streams")
+        name = without_login(source)
+        raise MediaError(f"{name}: a URL, not a file; 'mien webcam' reads streams")
 
 
 def _is_clip(path: str) -> bool:
