@@ -1,5 +1,6 @@
 """Cameras, streams and files as they come: always the newest frame, never a queue."""
 
+import math
 import os
 import threading
 import time
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
+#: Lists of pieces, by FFmpeg's names; their size is not that of what they list.
+_PLAYLISTS: Final = ("hls", "dash")
 #: How long the thread is waited for; it may be stuck in a read until that times out.
 _JOIN_S: Final = 1.0
 #: Seconds before the first attempt to reconnect; each further one waits twice as long.
@@ -41,6 +44,33 @@ class _Arrival:
     frame: "av.VideoFrame"
     arrived_s: float
     converter: FrameConverter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Manner:
+    """How what was opened is to be played.
+
+    Attributes:
+        is_whole: It has an end, after which nothing comes.
+        is_paced: Frames come faster than they are to be shown, as a file's do.
+        has_times: Its times are its own; FFmpeg invents some where a format knows none.
+    """
+
+    is_whole: bool
+    is_paced: bool
+    has_times: bool
+
+    @classmethod
+    def of(cls, container: "InputContainer", kind: str) -> Self:
+        from av.format import Flags  # noqa: PLC0415
+
+        is_list = container.format.name in _PLAYLISTS
+        # The duration of a list is known once nothing is added to it any more.
+        has_end = container.duration is not None if is_list else container.size > 0
+        is_whole = kind == "file" or (kind == "stream" and has_end)
+        is_paced = is_whole or is_list
+        has_times = is_paced or not container.format.flags & Flags.no_timestamps.value
+        return cls(is_whole=is_whole, is_paced=is_paced, has_times=has_times)
 
 
 class LiveSource:
@@ -86,6 +116,7 @@ class LiveSource:
         self._ended = False
         self._error: MediaError | None = None
         self._thread: threading.Thread | None = None
+        self._is_live = False
         self._index = 0
         self._last_s = 0.0
         self._failures = 0
@@ -166,7 +197,8 @@ class LiveSource:
             timeout=(self._timeout_s, self._timeout_s),
         )
         try:
-            self.fps = rate_of(find_video(container, self.name))
+            rate = rate_of(find_video(container, self.name))
+            self.fps = rate if _Manner.of(container, address.kind).has_times else None
         except MediaError:
             container.close()
             raise
@@ -195,15 +227,19 @@ class LiveSource:
         """Decode one connection's frames; return whether nothing comes after them."""
         av = import_av()
         address = self._address
+        manner = _Manner.of(container, address.kind)
+        if manner.is_whole and self._is_live:
+            return True  # what was live has ended, and its record would begin anew
+        self._is_live = not manner.is_whole
         stream = find_video(container, self.name)
         # Threads by frames would hold back as many frames as there are threads.
         stream.thread_type = "SLICE"
-        whole = address.kind == "file" or (address.kind == "stream" and container.size > 0)
-        start_s = 0.0
-        if self._index:
-            # The time that the gap took counts; a stream may have come faster than it plays.
-            start_s = max(time.perf_counter() - began_s, self._last_s + 1 / (self.fps or 25))
-        player = _Player(stream, start_s=start_s, paced=whole)
+        player = _Player(
+            stream,
+            manner,
+            start_s=self._resume_s(began_s),
+            longest_wait_s=self._timeout_s if address.kind == "stream" else math.inf,
+        )
         try:
             for packet in container.demux(stream):
                 for frame in self._decode(packet):
@@ -221,7 +257,14 @@ class LiveSource:
             return False
         if address.kind == "camera":
             raise MediaError(f"{self.name}: gives no frames any more; is it unplugged?")
-        return whole
+        return manner.is_whole
+
+    def _resume_s(self, began_s: float) -> float:
+        """Return the time of a connection's first frame."""
+        if not self._index:
+            return 0.0
+        # The time that the gap took counts; a stream may have come faster than it plays.
+        return max(time.perf_counter() - began_s, self._last_s + 1 / (self.fps or 25))
 
     def _decode(self, packet: "Packet[VideoStream]") -> "list[av.VideoFrame]":
         try:
@@ -284,26 +327,36 @@ class _Player:
 
     Args:
         stream: What is decoded.
+        manner: How it is played.
         start_s: The first frame's time.
-        paced: Frames come faster than they are to be shown, as a file's do.
+        longest_wait_s: A frame that is due later has a time that jumped: it is due at once, and
+            those after it are due as long after it as they should be.
     """
 
     converter: FrameConverter
 
-    def __init__(self, stream: "VideoStream", *, start_s: float, paced: bool) -> None:
+    def __init__(
+        self, stream: "VideoStream", manner: _Manner, *, start_s: float, longest_wait_s: float
+    ) -> None:
         self._stream = stream
+        self._manner = manner
         self._start_s = start_s
-        self._paced = paced
+        self._longest_wait_s = longest_wait_s
         self._clock: FrameClock | None = None
         self._began_s = 0.0
 
     def time(self, frame: "av.VideoFrame") -> tuple[float, float]:
         """Return a frame's time, and how many seconds there are until it is due."""
+        now_s = time.perf_counter()
         if self._clock is None:
             origin_s = 0.0 if frame.pts is None else frame.time
             self._clock = FrameClock(origin_s, rate_of(self._stream))
             self.converter = FrameConverter(frame, self._stream.sample_aspect_ratio)
-            self._began_s = time.perf_counter()
-        time_s = self._clock.read(frame)
-        wait_s = self._began_s + time_s - time.perf_counter() if self._paced else 0.0
-        return self._start_s + time_s, max(0.0, wait_s)
+            self._began_s = now_s
+        since_s = now_s - self._began_s
+        time_s = self._clock.read(frame) if self._manner.has_times else since_s
+        wait_s = max(0.0, time_s - since_s) if self._manner.is_paced else 0.0
+        if wait_s > self._longest_wait_s:
+            self._began_s -= wait_s
+            wait_s = 0.0
+        return self._start_s + time_s, wait_s
