@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from mien.analysis.video.table import partial_file
 from mien.analysis.video.table_formats import read_table
 from mien.cli.app import app, main
+from mien.cli.video import _annotated_paths
 
 
 @pytest.fixture(scope="session")
@@ -129,6 +130,15 @@ def test_several_clips_are_one_table_whatever_the_workers(
         "walk.html",
     ]
     assert not list(tmp_path.glob("*.parts"))
+
+
+def test_names_that_some_disks_take_for_one_are_told_apart(tmp_path: Path) -> None:
+    names = ("Clip", "clip", "caf\u00e9", "cafe\u0301")
+    clips = [str(tmp_path / str(number) / f"{name}.mp4") for number, name in enumerate(names)]
+
+    made = [path.name for path in _annotated_paths(clips, tmp_path, several=True) if path]
+
+    assert made == [f"{name}-mien.mp4" for name in ("Clip", "clip-2", "caf\u00e9", "cafe\u0301-2")]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

@@ -4,6 +4,7 @@ import math
 import shutil
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -252,14 +253,21 @@ def _annotated_paths(
 def _free_names(clips: list[str]) -> list[str]:
     """Return a name for what is made of each clip: its own, with a number where it is taken."""
     names: list[str] = []
+    taken: set[str] = set()
     for clip in clips:
         stem, number = Path(clip).stem, 1
         name = stem
-        while name in names:
+        while _as_disks_compare(name) in taken:
             number += 1
             name = f"{stem}-{number}"
         names.append(name)
+        taken.add(_as_disks_compare(name))
     return names
+
+
+def _as_disks_compare(name: str) -> str:
+    """Return what two names share that macOS or Windows take for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 def _read(tables: "ClipTables", jobs: "list[ClipJob]", workers: int) -> "list[ClipOutcome]":
