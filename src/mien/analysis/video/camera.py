@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Lists of pieces, by FFmpeg's names; their size is not that of what they list.
 _PLAYLISTS: Final = ("hls", "dash")
+#: FFmpeg's AVFMT_NOTIMESTAMPS: the frames of a format tell no times.
+_NO_TIMES: Final = 0x80
 #: How long the thread is waited for; it may be stuck in a read until that times out.
 _JOIN_S: Final = 1.0
 #: Seconds before the first attempt to reconnect; each further one waits twice as long.
@@ -62,14 +64,12 @@ class _Manner:
 
     @classmethod
     def of(cls, container: "InputContainer", kind: str) -> Self:
-        from av.format import Flags  # noqa: PLC0415
-
         is_list = container.format.name in _PLAYLISTS
         # The duration of a list is known once nothing is added to it any more.
         has_end = container.duration is not None if is_list else container.size > 0
         is_whole = kind == "file" or (kind == "stream" and has_end)
         is_paced = is_whole or is_list
-        has_times = is_paced or not container.format.flags & Flags.no_timestamps.value
+        has_times = is_paced or not container.format.flags & _NO_TIMES
         return cls(is_whole=is_whole, is_paced=is_paced, has_times=has_times)
 
 
