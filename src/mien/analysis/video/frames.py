@@ -23,6 +23,7 @@ from mien.analysis.video.decoding import (
     rate_of,
     reason,
 )
+from mien.analysis.video.scenes import CutFinder
 from mien.analysis.video.selection import TICK_S, Selection, check_selection
 from mien.errors import MediaError
 from mien.pictures import MAX_PIXELS, check_size
@@ -45,11 +46,14 @@ class VideoFrame:
         index: Its place in the video, counted from 0 over all frames, read or not.
         time_s: Its presentation time in seconds from the video's first frame.
         image_rgb: ``(H, W, 3)`` uint8.
+        after_cut: Whether there is a cut between the frame taken before and this one, seen where
+            frames are left out.
     """
 
     index: int
     time_s: float
     image_rgb: npt.NDArray[np.uint8]
+    after_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,16 +241,21 @@ class VideoFile:
         """Yield the wanted frames after one."""
         self.truncated, self.damaged = None, 0
         selection = Selection(self._every, self._fps, self.start_s)
+        leaves_out = self._every > 1 or self._fps is not None
+        cuts, is_cut = CutFinder(), False
         with closing(self._decode_timed()) as frames:
             for index, time_s, frame in frames:
                 if self.end_s is not None and time_s >= self.end_s - TICK_S:
                     return
+                if leaves_out:
+                    is_cut |= cuts.is_cut(self._converter.shrink(frame))
                 if not selection.takes(index, time_s):
                     continue
                 if index <= after:
                     on_passed(time_s)
                 else:
-                    yield VideoFrame(index, time_s, self._converter.convert(frame))
+                    yield VideoFrame(index, time_s, self._converter.convert(frame), is_cut)
+                is_cut = False
 
     def _decode_timed(self) -> Generator[tuple[int, float, "av.VideoFrame"], None, None]:
         """Yield index, time and frame, from the key frame before the start on, to the end."""

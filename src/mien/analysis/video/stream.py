@@ -137,7 +137,7 @@ class FrameReader:
         Raises:
             ValueError: The frame is not ``(H, W, 3)`` uint8.
         """
-        is_cut = self._cuts.is_cut(frame.image_rgb)
+        is_cut = self._cuts.is_cut(frame.image_rgb) or frame.after_cut
         found = self._find(frame, is_cut=is_cut)
         crops = self._crop(frame.image_rgb, found)
         probabilities = self._analyzer.classify(crops)
