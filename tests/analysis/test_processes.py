@@ -31,6 +31,16 @@ def open_killed() -> Work:
     return work
 
 
+def open_hung_up() -> Work:
+    """Opens what loses its terminal at each job."""
+
+    def work(job: int, must_stop: StopAsked) -> tuple[int, int]:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return job, 0
+
+    return work
+
+
 def open_patient() -> Work:
     def work(job: int, must_stop: StopAsked) -> tuple[int, int]:
         while job and not must_stop():
@@ -63,6 +73,13 @@ def test_outcomes_come_in_order_from_several_processes_few_ahead() -> None:
 def test_a_killed_process_is_told() -> None:
     with pytest.raises(MediaError, match="a worker was killed"):
         list(map_in_processes(open_killed, range(4), workers=2, in_order=True))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_closed_terminal_kills_no_worker() -> None:
+    outcomes = map_in_processes(open_hung_up, range(2), workers=1)
+
+    assert sorted(outcomes) == [(0, 0), (1, 0)]
 
 
 def test_what_is_done_is_kept_when_the_rest_is_stopped() -> None:

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from mien.analysis.video.table import partial_file
 from mien.analysis.video.table_formats import read_table
 from mien.cli.app import app, main
+from mien.cli.video import _annotated_paths
 
 
 @pytest.fixture(scope="session")
@@ -131,6 +132,15 @@ def test_several_clips_are_one_table_whatever_the_workers(
     assert not list(tmp_path.glob("*.parts"))
 
 
+def test_names_that_some_disks_take_for_one_are_told_apart(tmp_path: Path) -> None:
+    names = ("Clip", "clip", "caf\u00e9", "cafe\u0301")
+    clips = [str(tmp_path / str(number) / f"{name}.mp4") for number, name in enumerate(names)]
+
+    made = [path.name for path in _annotated_paths(clips, tmp_path, several=True) if path]
+
+    assert made == [f"{name}-mien.mp4" for name in ("Clip", "clip-2", "caf\u00e9", "cafe\u0301-2")]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path, sad_model: Path) -> None:
     clip = write_clip(tmp_path / "long.mp4", 120)
@@ -171,6 +181,11 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path, sad_model: 
         (["clip.mp4", "--annotate", "clip.mp4"], "is what is read"),
         (["clip.mp4", "--every", "2", "--fps", "3"], "--every and --fps: choose one"),
         (["clip.mp4", "--start", "2", "--end", "2"], "nothing lies from 2 s to 2 s"),
+        (["clip.mp4", "--start", "inf"], "nothing lies from inf s to inf s"),
+        (["clip.mp4", "--start", "nan"], "mien: "),
+        (["clip.mp4", "--end", "nan"], "mien: "),
+        (["clip.mp4", "--fps", "inf"], "--fps: inf is no rate"),
+        (["clip.mp4", "--fps", "nan"], "mien: "),
         (["clip.mp4", "--resume"], "name --output"),
         (["clip.mp4", "clip2.mp4", "--timeline", "t.png"], "of several clips, name a folder"),
         (["clip.mp4", "--model", "none.onnx", "-o", "faces.csv"], "none.onnx"),

@@ -1,4 +1,5 @@
 import csv
+import errno
 import io
 import os
 import signal
@@ -89,8 +90,8 @@ def test_it_stops_after_some_seconds(clip: Path, sad_model: Path, tmp_path: Path
     assert max(int(row["frame"]) for row in csv.DictReader(table.open())) < 9
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent there")
-def test_ctrl_c_ends_it_with_all_written(clip: Path, sad_model: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_sigterm_ends_it_with_all_written(clip: Path, sad_model: Path, tmp_path: Path) -> None:
     table, record = tmp_path / "faces.csv", tmp_path / "seen.mp4"
     slow = tmp_path / "slow.mkv"
     with av.open(str(clip)) as source, av.open(str(slow), "w") as output:
@@ -108,12 +109,12 @@ def test_ctrl_c_ends_it_with_all_written(clip: Path, sad_model: Path, tmp_path: 
     while not list(tmp_path.glob("*faces*")) and time.monotonic() < until_s:
         time.sleep(0.2)
     time.sleep(2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=60)
 
     assert process.returncode == 0, error
-    assert table.exists()
     assert list(VideoFile(record))
+    assert sorted(tmp_path.iterdir()) == sorted([table, record, slow])
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="how Linux names cameras")
@@ -130,12 +131,19 @@ def test_no_camera_is_one_line_and_exit_code_2(
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("wrong", [["--output", "a.txt"], ["--record", "a.avi"]])
-def test_a_wrong_call_is_told_before_the_camera_is_opened(wrong: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (["--output", "a.txt"], "name a ."),
+        (["--record", "a.avi"], "name a ."),
+        (["--seconds", "nan"], "seconds"),
+    ],
+)
+def test_a_wrong_call_is_told_before_the_camera_is_opened(wrong: list[str], reason: str) -> None:
     called = CliRunner().invoke(app, ["webcam", "63", *wrong])
 
     assert called.exit_code == 2
-    assert "name a ." in called.stderr
+    assert reason in called.stderr
 
 
 def test_a_source_is_not_recorded_over(clip: Path) -> None:
@@ -158,6 +166,26 @@ def test_the_terminal_shows_picture_people_and_pace(seen: Seen) -> None:
     assert "happy" in shown
     assert "sad 17%" in shown
     assert "camera 0 · 25.0 frames/s · latency 41 ms · 7 dropped" in shown
+
+
+def test_a_terminal_that_is_gone_ends_it(seen: Seen) -> None:
+    class Terminal(io.StringIO):
+        is_gone = False
+
+        def write(self, text: str) -> int:
+            if self.is_gone:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().write(text)
+
+    terminal = Terminal()
+    with TerminalView(Console(file=terminal, force_terminal=True, width=80, height=30)) as view:
+        view.show(seen, Pace(name="camera 0"))
+        was_closed = view.closed
+        terminal.is_gone = True
+        view.show(seen, Pace(name="camera 0"))
+
+    assert not was_closed
+    assert view.closed
 
 
 def test_what_was_damaged_is_told() -> None:

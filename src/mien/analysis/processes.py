@@ -116,8 +116,11 @@ class _Worker:
 
     @classmethod
     def start(cls, open_worker: OpenWorker[Any, Any], stop: Any) -> None:
-        # Ctrl-C goes to every process of the terminal; the parent tells the workers in its time.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Ctrl-C, and SIGHUP of a terminal that is closed, go to every process of it; the parent
+        # tells the workers in its time.
+        for name in ("SIGINT", "SIGHUP"):
+            if hasattr(signal, name):  # Windows has no SIGHUP
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
         cls._open, cls._stop = open_worker, stop
 
     @classmethod

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -37,10 +37,10 @@ class TerminalView:
     """Shows frames and people in a terminal; where output goes elsewhere, nothing.
 
     Attributes:
-        closed: Never set: a terminal has Ctrl-C.
+        closed: Whether the terminal is gone.
     """
 
-    closed = False
+    closed: bool = False
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or plain_console()
@@ -61,7 +61,9 @@ class TerminalView:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stack.__exit__(kind, error, traceback)
+        # A terminal that is gone must not keep from its end what is written.
+        with suppress(OSError):
+            self._stack.__exit__(kind, error, traceback)
 
     def show(self, seen: "Seen", pace: "Pace") -> None:
         """Show one frame, the people in it and the pace."""
@@ -74,7 +76,10 @@ class TerminalView:
         ]
         if lines >= _FEWEST_LINES:
             parts.insert(0, BlockPicture(seen, columns=self._console.width, lines=lines))
-        self._live.update(Group(*parts), refresh=True)
+        try:
+            self._live.update(Group(*parts), refresh=True)
+        except OSError:
+            self.closed = True
 
     def idle(self) -> None:
         """Do nothing: a terminal asks for no attention between frames."""

@@ -1,8 +1,10 @@
 """``mien video``: read the expressions in video files."""
 
+import math
 import shutil
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -29,7 +31,7 @@ from mien.cli.engines import (
 from mien.cli.errors import require_extra
 from mien.cli.outputs import PAGE, announce, check_output
 from mien.cli.runs import INTERRUPTED, command_to_go_on
-from mien.cli.video_progress import ClipsDisplay, failure_line, stop_on_ctrl_c
+from mien.cli.video_progress import ClipsDisplay, failure_line, stop_on_signals
 from mien.errors import MediaError
 
 if TYPE_CHECKING:
@@ -104,8 +106,8 @@ def video(
     Prints a summary on a terminal; elsewhere JSON, or nothing with --output. Of several clips
     --output is one table, told apart by its column source.
 
-    Ctrl-C keeps the rows so far and exits with 130; the same call with --resume goes on. Exits
-    with 1 when some clip could not be read to its end, 2 for a wrong call.
+    Ctrl-C and SIGTERM keep the rows so far and exit with 130; the same call with --resume goes
+    on. Exits with 1 when some clip could not be read to its end, 2 for a wrong call.
 
     Example: mien video interview.mp4 --output faces.csv --timeline faces.html
     """
@@ -122,8 +124,11 @@ def video(
         several = len(clips) > 1 or not Path(sources[0]).is_file()
         if every > 1 and fps is not None:
             raise typer.BadParameter("--every and --fps: choose one")
-        if end is not None and end <= start:
-            raise typer.BadParameter(f"nothing lies from {start:g} s to {end:g} s")
+        if fps is not None and not fps < math.inf:
+            raise typer.BadParameter(f"--fps: {fps} is no rate; leave it out for all frames")
+        until = math.inf if end is None else end
+        if not start < until:
+            raise typer.BadParameter(f"nothing lies from {start:g} s to {until:g} s")
         if resume and (output is None or annotate is not None):
             raise typer.BadParameter("--resume goes on with a table: name --output, no --annotate")
         _check_outputs(
@@ -248,14 +253,21 @@ def _annotated_paths(
 def _free_names(clips: list[str]) -> list[str]:
     """Return a name for what is made of each clip: its own, with a number where it is taken."""
     names: list[str] = []
+    taken: set[str] = set()
     for clip in clips:
         stem, number = Path(clip).stem, 1
         name = stem
-        while name in names:
+        while _as_disks_compare(name) in taken:
             number += 1
             name = f"{stem}-{number}"
         names.append(name)
+        taken.add(_as_disks_compare(name))
     return names
+
+
+def _as_disks_compare(name: str) -> str:
+    """Return what two names share that macOS or Windows take for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 def _read(tables: "ClipTables", jobs: "list[ClipJob]", workers: int) -> "list[ClipOutcome]":
@@ -263,7 +275,7 @@ def _read(tables: "ClipTables", jobs: "list[ClipJob]", workers: int) -> "list[Cl
 
     Raises:
         MediaError: There is one clip, and it cannot be read.
-        ReadingStoppedError: Ctrl-C was pressed.
+        ReadingStoppedError: Ctrl-C was pressed, or another signal asked for it.
     """
     from mien.analysis.video.parallel import read_clips  # noqa: PLC0415
 
@@ -271,7 +283,7 @@ def _read(tables: "ClipTables", jobs: "list[ClipJob]", workers: int) -> "list[Cl
     outcomes: list[ClipOutcome] = []
     if not waiting:
         return outcomes
-    with stop_on_ctrl_c() as should_stop, ClipsDisplay(waiting) as display:
+    with stop_on_signals() as should_stop, ClipsDisplay(waiting) as display:
         for outcome in read_clips(
             waiting, workers=workers, should_stop=should_stop, on_frame=display.show
         ):
@@ -284,7 +296,7 @@ def _read(tables: "ClipTables", jobs: "list[ClipJob]", workers: int) -> "list[Cl
 
 @contextmanager
 def _told_when_stopped(tables: "ClipTables", *, is_kept: bool) -> Iterator[None]:
-    """On Ctrl-C, say where the rows so far are and how to go on."""
+    """When stopped, say where the rows so far are and how to go on."""
     from mien.analysis.video.clips import ReadingStoppedError  # noqa: PLC0415
 
     try:

@@ -1,11 +1,13 @@
-"""What ``mien video`` tells while it reads: how far it is; and Ctrl-C, between two frames."""
+"""What ``mien video`` tells while it reads: how far it is; and stopping, between two frames."""
 
+import os
 import signal
+import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from rich.progress import (
@@ -21,6 +23,10 @@ from mien.errors import MediaError
 
 if TYPE_CHECKING:
     from mien.analysis.video.clips import ClipJob, ClipOutcome
+
+#: Ctrl-C; what ``docker stop``, systemd and ``timeout`` send; what a closed terminal sends, which
+#: Windows does not know.
+_STOPPING: Final = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class ClipsDisplay:
@@ -106,21 +112,38 @@ def _length_s(job: "ClipJob") -> float:
 
 
 @contextmanager
-def stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Yield what tells whether Ctrl-C was pressed; pressed again, it interrupts at once."""
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Yield what tells whether to stop: by Ctrl-C, SIGTERM, or SIGHUP of a closed terminal.
+
+    Ctrl-C pressed again interrupts at once; the other two may come twice of themselves. What is
+    ignored, as SIGHUP is under nohup, stays so.
+    """
     is_asked = False
 
-    def ask(*_: Any) -> None:
+    def ask(number: int, _: Any) -> None:
         nonlocal is_asked
-        if is_asked:
+        if number == getattr(signal, "SIGHUP", None):
+            _leave_lost_terminal()
+        if is_asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         is_asked = True
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False  # signals go to the main thread alone
         return
-    before = signal.signal(signal.SIGINT, ask)
-    try:
+    with ExitStack() as stack:
+        for name in _STOPPING:
+            number = getattr(signal, name, None)
+            # None: its handler is not Python's, and could not be put back.
+            if number is None or signal.getsignal(number) in (signal.SIG_IGN, None):
+                continue
+            stack.callback(signal.signal, number, signal.signal(number, ask))
         yield lambda: is_asked
-    finally:
-        signal.signal(signal.SIGINT, before)
+
+
+def _leave_lost_terminal() -> None:
+    """Write nowhere what would go to a terminal that is gone, where writing fails."""
+    with suppress(OSError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        for number in (1, 2):
+            if stat.S_ISCHR(os.fstat(number).st_mode) and not os.isatty(number):
+                os.dup2(nowhere.fileno(), number)

@@ -1,6 +1,7 @@
 """``mien webcam``: read the expressions in front of a camera, as they come."""
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -154,8 +155,8 @@ def webcam(
     """Read the expressions in front of a camera, in a window or in the terminal.
 
     The newest frame is read, always; those that come meanwhile are dropped. SOURCE may be a file,
-    played at its own speed, or a stream such as rtsp://HOST/PATH. Ctrl-C, or q in the window,
-    ends it, with all that was read written.
+    played at its own speed, or a stream such as rtsp://HOST/PATH. Ctrl-C, SIGTERM, or q in the
+    window, ends it, with all that was read written.
 
     Example: mien webcam --seconds 60 --output me.csv --record me.mp4
     """
@@ -166,8 +167,10 @@ def webcam(
         from mien.analysis.video.stream import FrameReader  # noqa: PLC0415
         from mien.analysis.video.table import open_table  # noqa: PLC0415
         from mien.analysis.video.table_formats import TABLE_SUFFIXES  # noqa: PLC0415
-        from mien.cli.video_progress import stop_on_ctrl_c  # noqa: PLC0415
+        from mien.cli.video_progress import stop_on_signals  # noqa: PLC0415
 
+        if seconds is not None and math.isnan(seconds):
+            raise typer.BadParameter("--seconds: nan is no length; leave it out to go on for ever")
         check_output(output, suffixes=TABLE_SUFFIXES, sources=[Path(source)])
         check_output(record, option="--record", suffixes=(".mp4",), sources=[Path(source)])
         with ExitStack() as stack:
@@ -177,14 +180,15 @@ def webcam(
             # Opens it now, so that no frame of a file or stream goes by meanwhile.
             _ = analyzer.detector
             live = stack.enter_context(LiveSource(source))
+            # Left after what is written: signals may come twice, and closing a file takes a while.
+            stopped = stack.enter_context(stop_on_signals())
             watch = _Watch(live, FrameReader(analyzer, source=live.name))
             if output is not None:
                 watch.table = stack.enter_context(open_table(output, analyzer.classes))
             if record is not None:
                 watch.record = stack.enter_context(AnnotatedVideo(record, fps=live.fps))
             view = stack.enter_context(_open_view(live.name, terminal=terminal))
-            with stop_on_ctrl_c() as stopped:
-                lost = watch.run(view, stopped, seconds)
+            lost = watch.run(view, stopped, seconds)
     for path in (output, record):
         if path is not None:
             announce(path)

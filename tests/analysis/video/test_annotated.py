@@ -181,6 +181,20 @@ def test_sound_that_mp4_does_not_take_is_told(
     assert not VideoFile(out).info.has_audio
 
 
+def test_sound_of_an_unknown_codec_is_told(
+    write_clip: WriteClip, tmp_path: Path, seen_as: SeenAs
+) -> None:
+    source, out = write_clip(times_s=(0.0, 0.1), sound="aac"), tmp_path / "out.mp4"
+    # What tells the codec of MP4's sound: apac is the spatial one of newer phones.
+    named = source.read_bytes().replace(b"mp4a", b"apac").replace(b"esds", b"free")
+    source.write_bytes(named)
+
+    annotated = annotate(source, out, seen_as)
+
+    assert annotated.silent_because == "MP4 takes no unknown sound"
+    assert len(list(VideoFile(out))) == 2
+
+
 def test_a_failed_run_leaves_nothing(tmp_path: Path, seen_as: SeenAs) -> None:
     out = tmp_path / "out.mp4"
     out.write_text("older")

@@ -1,5 +1,5 @@
 import base64
-import errno
+import io
 import socket
 import struct
 import sys
@@ -15,6 +15,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from mien.analysis.video import camera
 from mien.analysis.video.camera import LiveSource
@@ -67,6 +68,45 @@ class Server:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+#: What there is at a path: a whole file, a stream of pieces, or nothing.
+Answer = Callable[[str], bytes | Iterator[bytes] | None]
+
+
+@pytest.fixture
+def serve_live() -> Iterator[Callable[[Answer], str]]:
+    """Serve over HTTP what a function gives; return the address."""
+    servers = []
+
+    def make(answer: Answer) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = answer(self.path)
+                if body is None:
+                    self.send_error(404)
+                    return
+                self.send_response(200)
+                if isinstance(body, bytes):
+                    self.send_header("Content-Length", str(len(body)))
+                else:
+                    self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                for piece in [body] if isinstance(body, bytes) else body:
+                    self.wfile.write(piece)
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"127.0.0.1:{server.server_port}"
+
+    yield make
+    for each in servers:
+        each.shutdown()
+        each.server_close()
 
 
 @pytest.fixture
@@ -307,6 +347,75 @@ def test_a_silent_stream_is_told() -> None:
             LiveSource(url, timeout_s=0.3).__enter__()
 
 
+def test_an_rtmp_stream_is_called_and_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+        url = f"rtmp://127.0.0.1:{server.getsockname()[1]}/live/door"
+        with pytest.raises(MediaError, match=r"live/door: .*(no answer within|timed out)"):
+            LiveSource(url, timeout_s=0.3).__enter__()
+        connection, _ = server.accept()
+        connection.close()
+
+
+def test_frames_without_times_have_those_of_their_arrival(
+    serve_live: Callable[[Answer], str], draw_frame: DrawFrame
+) -> None:
+    gap_s = 0.2
+    file = io.BytesIO()
+    Image.fromarray(draw_frame(0)).save(file, "JPEG")
+    picture = file.getvalue()
+
+    def send(_path: str) -> Iterator[bytes]:
+        for _ in range(8):
+            head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}"
+            yield f"--frame\r\n{head}\r\n\r\n".encode() + picture + b"\r\n"
+            time.sleep(gap_s)
+
+    times_s: list[float] = []
+    live = LiveSource(f"http://{serve_live(send)}/door", attempts=0)
+    with live, pytest.raises(MediaError, match="broke off"):
+        drain(live, times_s)
+
+    # The first ones are looked at by FFmpeg to know the stream, and come at once.
+    assert np.diff(times_s)[-3:].mean() == pytest.approx(gap_s, abs=0.1)
+    assert live.fps is None
+
+
+@pytest.mark.usefixtures("quick_pauses")
+def test_a_live_playlist_is_reconnected_to_until_it_has_ended(
+    serve_live: Callable[[Answer], str], write_clip: WriteClip
+) -> None:
+    piece = write_clip("piece.ts", times_s=SHORT_S).read_bytes()
+    told = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.8,\npiece.ts\n"
+    lists = iter([told, None, None, None, None])
+
+    def answer(path: str) -> bytes | None:
+        return next(lists, told + b"#EXT-X-ENDLIST\n") if path.endswith("m3u8") else piece
+
+    with LiveSource(f"http://{serve_live(answer)}/live.m3u8", attempts=8) as live:
+        first = live.newest()
+        began_s = time.perf_counter()
+        indices = drain(live)
+        took_s = time.perf_counter() - began_s
+
+    assert first is not None
+    assert live.reconnected == 1
+    assert indices[-1] == 19, "the record of what was live is not played"
+    assert took_s > 0.6, "at its own speed"
+
+
+def test_a_time_that_jumps_is_not_waited_for(
+    serve_live: Callable[[Answer], str], write_clip: WriteClip
+) -> None:
+    times_s = [*SHORT_S[:5], *(3600 + time_s for time_s in SHORT_S[:5])]
+    clip = write_clip("live.ts", times_s=times_s, key_every=1).read_bytes()
+
+    with LiveSource(f"http://{serve_live(lambda _: clip)}/live.ts", timeout_s=2) as live:
+        indices = drain(live)
+
+    assert indices[-1] == 9
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"none\.mp4: no such file"):
         LiveSource(tmp_path / "none.mp4").__enter__()
@@ -316,33 +425,6 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 def test_a_missing_camera_is_told() -> None:
     with pytest.raises(MediaError, match=r"^camera 63: /dev/video63: no such camera, "):
         LiveSource("63").__enter__()
-
-
-@pytest.mark.parametrize(
-    ("number", "advice"),
-    [
-        (errno.EBUSY, "in use by another program; close that first"),
-        (errno.EACCES, "no right to open /dev/video0; on Linux, join the group 'video'"),
-        (errno.ENOENT, "/dev/video0: no such camera"),
-        (errno.EINVAL, "/dev/video0: cannot be opened: wrong"),
-    ],
-)
-def test_a_camera_that_cannot_be_opened_is_told_with_what_to_do(number: int, advice: str) -> None:
-    assert camera._tell_camera("/dev/video0", OSError(number, "Wrong")).startswith(advice)
-
-
-@pytest.mark.parametrize(
-    ("platform", "format_name", "url"),
-    [("linux", "v4l2", "/dev/video1"), ("darwin", "avfoundation", "1")],
-)
-def test_cameras_have_numbers_on_every_system(
-    monkeypatch: pytest.MonkeyPatch, platform: str, format_name: str, url: str
-) -> None:
-    monkeypatch.setattr(sys, "platform", platform)
-    address = camera._address(1, 10.0)
-
-    assert (address.name, address.kind) == ("camera 1", "camera")
-    assert (address.format, address.url) == (format_name, url)
 
 
 def test_wrong_settings_are_refused() -> None:

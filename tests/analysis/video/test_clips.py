@@ -1,8 +1,11 @@
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mien.analysis.video.clips import find_clips
+from mien.analysis.analyzer import Analyzer
+from mien.analysis.video.clips import ClipJob, ReadingStoppedError, find_clips, read_clip
 from mien.errors import MediaError
 
 
@@ -53,3 +56,30 @@ def test_what_stands_for_no_video_is_told(
 
     with pytest.raises(MediaError, match=rf"^{source.replace('*', r'[*]')}: {reason}"):
         find_clips([source])
+
+
+def test_a_password_is_not_told() -> None:
+    with pytest.raises(MediaError, match=r"^rtsp://door/live: a URL"):
+        find_clips(["rtsp://me:s@cret@door/live"])
+
+
+def test_a_run_gone_on_with_tells_and_stops_in_what_was_read_before(
+    write_clip: Callable[..., Path], tmp_path: Path, analyzer: Analyzer
+) -> None:
+    job = ClipJob(source=str(write_clip()), table=tmp_path / "faces.csv")
+    shown_s: list[float] = []
+
+    def read(job: ClipJob, frames: int) -> ReadingStoppedError:
+        shown_s.clear()
+        with pytest.raises(ReadingStoppedError) as stopped:
+            read_clip(
+                job, analyzer, should_stop=lambda: len(shown_s) == frames, on_frame=shown_s.append
+            )
+        return stopped.value
+
+    again = replace(job, resume=True)
+
+    assert read(job, 20).frames == 20
+    assert read(again, 5).frames == 20
+    assert shown_s == pytest.approx([index / 25 for index in range(5)])
+    assert read_clip(again, analyzer).frames == 50

@@ -83,6 +83,22 @@ def test_a_rate_above_the_videos_takes_all(write_clip: WriteClip) -> None:
     assert len(read(write_clip(), fps=60)) == 50
 
 
+@pytest.mark.parametrize("choice", [{}, {"every": 7}, {"fps": 4}])
+def test_frames_after_one_are_the_same_and_those_before_are_told(
+    write_clip: WriteClip, read_number: ReadNumber, choice: dict[str, Any]
+) -> None:
+    with VideoFile(write_clip(), **choice) as video:
+        everything = {frame.index: frame.time_s for frame in video}
+        passed_s: list[float] = []
+        frames = list(video.after(20, on_passed=passed_s.append))
+
+    assert {frame.index: frame.time_s for frame in frames} == {
+        index: time_s for index, time_s in everything.items() if index > 20
+    }
+    assert [read_number(frame.image_rgb) for frame in frames] == [frame.index for frame in frames]
+    assert passed_s == [time_s for index, time_s in everything.items() if index <= 20]
+
+
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.ts", "clip.avi"])
 @pytest.mark.parametrize("start_s", [0.3, 1.0, 1.5, 1.96])
 def test_a_start_gives_the_same_frames_as_reading_all(
@@ -200,6 +216,7 @@ def test_a_file_that_breaks_off_gives_what_there_is(write_clip: WriteClip) -> No
         ("photo.jpg", "not a video; for pictures there is 'mien analyze'"),
         ("folder", "a folder, not a video"),
         ("song.mp4", "only sound, no pictures in it"),
+        ("newer.mp4", "its codec is not known here; convert it, as to H.264 in MP4"),
     ],
 )
 def test_what_is_no_video_is_told_in_one_line(
@@ -209,6 +226,7 @@ def test_what_is_no_video_is_told_in_one_line(
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(20_000))
     (tmp_path / "cut.mp4").write_bytes(write_clip().read_bytes()[:2000])
+    (tmp_path / "newer.mp4").write_bytes(write_clip().read_bytes().replace(b"avc1", b"avc9"))
     (tmp_path / "notes.txt").write_text("good morning\n" * 50)
     Image.new("RGB", (40, 30)).save(tmp_path / "photo.jpg")
     with av.open(str(tmp_path / "song.mp4"), "w") as song:

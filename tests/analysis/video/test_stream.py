@@ -2,7 +2,9 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -12,7 +14,13 @@ from mien.analysis.analyzer import Analyzer
 from mien.analysis.detector import Detections, WholeImageDetector
 from mien.analysis.mtcnn import MtcnnDetector
 from mien.analysis.video.frames import VideoFrame
-from mien.analysis.video.stream import FrameReader, StreamSettings, is_live, read_video
+from mien.analysis.video.stream import (
+    FrameReader,
+    StreamSettings,
+    is_live,
+    read_source,
+    read_video,
+)
 from mien.errors import MediaError
 from mien.preprocess import to_gray
 
@@ -256,3 +264,33 @@ def test_the_smallest_face_that_was_asked_for_is_kept_to(
     analyzer = Analyzer(tiny_model, detector=detector, threads=1)
 
     assert FrameReader(analyzer).read(clip[0]).faces == ()
+
+
+def test_what_is_live_has_no_frames_to_choose_and_its_password_is_not_told(
+    analyzer: Analyzer,
+) -> None:
+    with pytest.raises(ValueError, match="are for files") as raised:
+        next(read_source(analyzer, "rtsp://me:secret@door/live", every=2))
+
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("choice", [{"fps": 1}, {"every": 10}])
+def test_people_of_scene_after_scene_are_told_apart_in_few_frames(
+    tiny_model: Path, tmp_path: Path, choice: dict[str, Any]
+) -> None:
+    scenes = np.random.default_rng(0).integers(0, 256, (5, 6, 8, 3)).astype(np.uint8)
+    path = tmp_path / "montage.mp4"
+    with av.open(str(path), "w") as output:
+        stream: Any = output.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for patches in scenes:
+            image = patches.repeat(20, axis=0).repeat(20, axis=1)
+            for _ in range(10):
+                output.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        output.mux(stream.encode(None))
+    analyzer = Analyzer(tiny_model, detector=WholeImageDetector(), threads=1)
+
+    results = list(read_source(analyzer, path, **choice))
+
+    assert [face.track for result in results for face in result.faces] == [1, 2, 3, 4, 5]

@@ -284,14 +284,18 @@ class _Sound:
         self._shift_s = video.origin_s + start_s
         self._is_cut = start_s > 0
         self._input = open_input(f"file:{video.path}", str(video.path), reason)
-        fitting = [
-            stream
+        # FFmpeg may know no codec for a stream, which then has no context; PyAV's stub has one.
+        names = {
+            stream: str(stream.codec_context.name)
             for stream in self._input.streams.audio
-            if stream.codec_context.name.removesuffix("float") in _MP4_SOUND
+            if getattr(stream, "codec_context", None) is not None
+        }
+        fitting = [
+            stream for stream, name in names.items() if name.removesuffix("float") in _MP4_SOUND
         ]
         if not fitting:
-            names = ", ".join(stream.codec_context.name for stream in self._input.streams.audio)
-            self.silent_because = f"MP4 takes no {names} sound"
+            kinds = ", ".join(names.values())
+            self.silent_because = f"MP4 takes no {kinds or 'unknown'} sound"
         self._streams: dict[int, AudioStream] = {
             stream.index: output.add_stream_from_template(stream) for stream in fitting
         }

@@ -1,17 +1,14 @@
 """Cameras, streams and files as they come: always the newest frame, never a queue."""
 
-import errno
-import glob
+import math
 import os
-import re
-import sys
 import threading
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from mien.analysis.video.address import find_address, tell_camera
 from mien.analysis.video.decoding import (
     FrameClock,
     FrameConverter,
@@ -30,32 +27,14 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-_URL: Final = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
-#: User and password of a URL, which belong in no message and no table.
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*@")
+#: Lists of pieces, by FFmpeg's names; their size is not that of what they list.
+_PLAYLISTS: Final = ("hls", "dash")
+#: FFmpeg's AVFMT_NOTIMESTAMPS: the frames of a format tell no times.
+_NO_TIMES: Final = 0x80
 #: How long the thread is waited for; it may be stuck in a read until that times out.
 _JOIN_S: Final = 1.0
 #: Seconds before the first attempt to reconnect; each further one waits twice as long.
 _PAUSE_S: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Address:
-    """What FFmpeg is to open, and how.
-
-    Attributes:
-        name: What people call it.
-        url: What FFmpeg calls it.
-        kind: ``camera``, ``file`` or ``stream``.
-        format: The demuxer, where it cannot be seen from the source.
-        options: The demuxer's.
-    """
-
-    name: str
-    url: str
-    kind: str
-    format: str | None = None
-    options: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +46,31 @@ class _Arrival:
     frame: "av.VideoFrame"
     arrived_s: float
     converter: FrameConverter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Manner:
+    """How what was opened is to be played.
+
+    Attributes:
+        is_whole: It has an end, after which nothing comes.
+        is_paced: Frames come faster than they are to be shown, as a file's do.
+        has_times: Its times are its own; FFmpeg invents some where a format knows none.
+    """
+
+    is_whole: bool
+    is_paced: bool
+    has_times: bool
+
+    @classmethod
+    def of(cls, container: "InputContainer", kind: str) -> Self:
+        is_list = container.format.name in _PLAYLISTS
+        # The duration of a list is known once nothing is added to it any more.
+        has_end = container.duration is not None if is_list else container.size > 0
+        is_whole = kind == "file" or (kind == "stream" and has_end)
+        is_paced = is_whole or is_list
+        has_times = is_paced or not container.format.flags & _NO_TIMES
+        return cls(is_whole=is_whole, is_paced=is_paced, has_times=has_times)
 
 
 class LiveSource:
@@ -98,7 +102,7 @@ class LiveSource:
     ) -> None:
         if timeout_s <= 0 or attempts < 0:
             raise ValueError(f"timeout_s {timeout_s} or attempts {attempts} is out of range")
-        self._address = _address(source, timeout_s)
+        self._address = find_address(source, timeout_s)
         self.name = self._address.name
         self.fps: float | None = None
         self.dropped = 0
@@ -112,6 +116,7 @@ class LiveSource:
         self._ended = False
         self._error: MediaError | None = None
         self._thread: threading.Thread | None = None
+        self._is_live = False
         self._index = 0
         self._last_s = 0.0
         self._failures = 0
@@ -192,7 +197,8 @@ class LiveSource:
             timeout=(self._timeout_s, self._timeout_s),
         )
         try:
-            self.fps = rate_of(find_video(container, self.name))
+            rate = rate_of(find_video(container, self.name))
+            self.fps = rate if _Manner.of(container, address.kind).has_times else None
         except MediaError:
             container.close()
             raise
@@ -221,15 +227,19 @@ class LiveSource:
         """Decode one connection's frames; return whether nothing comes after them."""
         av = import_av()
         address = self._address
+        manner = _Manner.of(container, address.kind)
+        if manner.is_whole and self._is_live:
+            return True  # what was live has ended, and its record would begin anew
+        self._is_live = not manner.is_whole
         stream = find_video(container, self.name)
         # Threads by frames would hold back as many frames as there are threads.
         stream.thread_type = "SLICE"
-        whole = address.kind == "file" or (address.kind == "stream" and container.size > 0)
-        start_s = 0.0
-        if self._index:
-            # The time that the gap took counts; a stream may have come faster than it plays.
-            start_s = max(time.perf_counter() - began_s, self._last_s + 1 / (self.fps or 25))
-        player = _Player(stream, start_s=start_s, paced=whole)
+        player = _Player(
+            stream,
+            manner,
+            start_s=self._resume_s(began_s),
+            longest_wait_s=self._timeout_s if address.kind == "stream" else math.inf,
+        )
         try:
             for packet in container.demux(stream):
                 for frame in self._decode(packet):
@@ -247,7 +257,14 @@ class LiveSource:
             return False
         if address.kind == "camera":
             raise MediaError(f"{self.name}: gives no frames any more; is it unplugged?")
-        return whole
+        return manner.is_whole
+
+    def _resume_s(self, began_s: float) -> float:
+        """Return the time of a connection's first frame."""
+        if not self._index:
+            return 0.0
+        # The time that the gap took counts; a stream may have come faster than it plays.
+        return max(time.perf_counter() - began_s, self._last_s + 1 / (self.fps or 25))
 
     def _decode(self, packet: "Packet[VideoStream]") -> "list[av.VideoFrame]":
         try:
@@ -296,7 +313,7 @@ class LiveSource:
         """Return why the source could not be opened, and what to do."""
         address = self._address
         if address.kind == "camera":
-            return _tell_camera(address.url, error)
+            return tell_camera(address.url, error)
         if address.kind == "file":
             missing = isinstance(error, FileNotFoundError)
             return "no such file" if missing else f"cannot be read: {reason(error)}"
@@ -310,92 +327,36 @@ class _Player:
 
     Args:
         stream: What is decoded.
+        manner: How it is played.
         start_s: The first frame's time.
-        paced: Frames come faster than they are to be shown, as a file's do.
+        longest_wait_s: A frame that is due later has a time that jumped: it is due at once, and
+            those after it are due as long after it as they should be.
     """
 
     converter: FrameConverter
 
-    def __init__(self, stream: "VideoStream", *, start_s: float, paced: bool) -> None:
+    def __init__(
+        self, stream: "VideoStream", manner: _Manner, *, start_s: float, longest_wait_s: float
+    ) -> None:
         self._stream = stream
+        self._manner = manner
         self._start_s = start_s
-        self._paced = paced
+        self._longest_wait_s = longest_wait_s
         self._clock: FrameClock | None = None
         self._began_s = 0.0
 
     def time(self, frame: "av.VideoFrame") -> tuple[float, float]:
         """Return a frame's time, and how many seconds there are until it is due."""
+        now_s = time.perf_counter()
         if self._clock is None:
             origin_s = 0.0 if frame.pts is None else frame.time
             self._clock = FrameClock(origin_s, rate_of(self._stream))
             self.converter = FrameConverter(frame, self._stream.sample_aspect_ratio)
-            self._began_s = time.perf_counter()
-        time_s = self._clock.read(frame)
-        wait_s = self._began_s + time_s - time.perf_counter() if self._paced else 0.0
-        return self._start_s + time_s, max(0.0, wait_s)
-
-
-def _address(source: int | str | os.PathLike[str], timeout_s: float) -> _Address:
-    """Return what FFmpeg is to open for a source."""
-    text = str(source) if isinstance(source, int) else os.fspath(source)
-    path = Path(text)
-    if text.isdecimal() and not path.exists():
-        return _camera(f"camera {int(text)}", int(text))
-    if path.is_char_device():
-        return _camera(text, text)
-    match = _URL.match(text)
-    if match is None:
-        options = {"protocol_whitelist": "file"}
-        return _Address(name=text, url=f"file:{text}", kind="file", options=options)
-    # What is buffered while the stream is opened need not be thrown away by "nobuffer": it is
-    # decoded at once and overtaken, while short streams would have nothing left.
-    options = {"flags": "low_delay", "timeout": str(round(timeout_s * 1e6))}
-    if match[1].lower() in ("rtsp", "rtsps"):
-        # Over UDP lost packets are grey smears.
-        options["rtsp_transport"] = "tcp"
-    return _Address(name=_CREDENTIALS.sub("", text), url=text, kind="stream", options=options)
-
-
-def _camera(name: str, device: int | str) -> _Address:
-    """Return a camera's address on this system."""
-    if sys.platform == "darwin":
-        # 30: AVFoundation refuses rates that the camera does not have; all have this one.
-        options = {"framerate": "30", "pixel_format": "uyvy422"}
-        return _Address(
-            name=name, url=str(device), kind="camera", format="avfoundation", options=options
-        )
-    if sys.platform == "win32":
-        url = f"video={_windows_camera(name, device) if isinstance(device, int) else device}"
-        return _Address(name=name, url=url, kind="camera", format="dshow")
-    url = f"/dev/video{device}" if isinstance(device, int) else device
-    return _Address(name=name, url=url, kind="camera", format="v4l2")
-
-
-def _windows_camera(name: str, number: int) -> str:
-    """Return the name of a camera, since DirectShow knows no numbers.
-
-    Raises:
-        MediaError: There is no such camera.
-    """
-    import_av()
-    from av.device import enumerate_input_devices  # noqa: PLC0415
-
-    devices = enumerate_input_devices("dshow")
-    cameras = [device.name for device in devices if "video" in device.media_types]
-    if number >= len(cameras):
-        raise MediaError(f"{name}: no such camera; there are {len(cameras)}, counted from 0")
-    return cameras[number]
-
-
-def _tell_camera(url: str, error: Exception) -> str:
-    """Return why a camera could not be opened, and what to do."""
-    number = getattr(error, "errno", None)
-    if number == errno.EBUSY:
-        return "in use by another program; close that first"
-    if number in (errno.EACCES, errno.EPERM):
-        return f"no right to open {url}; on Linux, join the group 'video' and log in again"
-    if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EIO):
-        there = sorted(glob.glob("/dev/video[0-9]*"))  # noqa: PTH207
-        others = f"there are {', '.join(there)}" if there else "none is plugged in"
-        return f"{url}: no such camera, {others}; a video file or a URL will do as well"
-    return f"{url}: cannot be opened: {reason(error)}"
+            self._began_s = now_s
+        since_s = now_s - self._began_s
+        time_s = self._clock.read(frame) if self._manner.has_times else since_s
+        wait_s = max(0.0, time_s - since_s) if self._manner.is_paced else 0.0
+        if wait_s > self._longest_wait_s:
+            self._began_s -= wait_s
+            wait_s = 0.0
+        return self._start_s + time_s, wait_s

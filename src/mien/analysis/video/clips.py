@@ -12,6 +12,7 @@ import mien
 from mien.analysis.media import URL, FileKind, find_files
 from mien.analysis.options import AnalyzerOptions
 from mien.analysis.processes import WorkStoppedError
+from mien.analysis.video.address import without_login
 from mien.analysis.video.table import TableWriter, open_table
 from mien.errors import MediaError
 from mien.folders import is_hidden, walk_files
@@ -143,7 +144,8 @@ def read_clip(
         job: The clip.
         analyzer: What reads it, opened by ``job.options``.
         should_stop: Asked after each frame.
-        on_frame: Told the time of each frame in seconds when its rows are written.
+        on_frame: Told the time of each frame in seconds when its rows are written; before, by a
+            thread of its own, of those whose rows a stopped run wrote.
 
     Raises:
         ReadingStoppedError: It was stopped; what is read so far is kept and can be resumed.
@@ -167,14 +169,19 @@ def read_clip(
                 )
             )
             annotated = _open_annotated(stack, job, video)
-            for frame, result in _read_left(stack, analyzer, video, reader, table):
+            checkpoint = table.checkpoint
+
+            def go_on(time_s: float) -> None:
+                on_frame(time_s)
+                if should_stop():
+                    checkpoint()
+                    raise _StopAskedError
+
+            for frame, result in _read_left(stack, analyzer, video, reader, table, go_on):
                 table.write(result)
                 if annotated is not None:
                     annotated.write(frame, result)
-                on_frame(frame.time_s)
-                if should_stop():
-                    table.checkpoint()
-                    raise _StopAskedError
+                go_on(frame.time_s)
     except _StopAskedError:
         assert table is not None
         raise ReadingStoppedError(job.source, table.frames, table.rows_at) from None
@@ -192,11 +199,9 @@ def _read_left(
     video: "VideoFile",
     reader: "FrameReader",
     table: TableWriter,
+    on_passed: Callable[[float], None],
 ) -> "Iterator[tuple[VideoFrame, TrackedFrame]]":
-    """Yield the frames that are not in the table yet, with what is read in them.
-
-    All are decoded, those too that are read already: the one way to come to the very same frames.
-    """
+    """Yield the frames that are not in the table yet, with what is read in them."""
     from mien.analysis.video.stream import read_video  # noqa: PLC0415 - comes with ONNX Runtime
 
     done = -1
@@ -207,10 +212,9 @@ def _read_left(
     waiting: deque[VideoFrame] = deque()
 
     def frames_left() -> "Iterator[VideoFrame]":
-        for frame in video:
-            if frame.index > done:
-                waiting.append(frame)
-                yield frame
+        for frame in video.after(done, on_passed=on_passed):
+            waiting.append(frame)
+            yield frame
 
     results: Any = read_video(analyzer, frames_left(), source=reader.source, reader=reader)
     # Before the video is closed, since that thread may be decoding.
@@ -272,7 +276,8 @@ def _open_annotated(stack: ExitStack, job: ClipJob, video: "VideoFile") -> "Anno
 
 def _refuse_url(source: str) -> None:
     if URL.match(source):
-        raise MediaError(f"{source}: a URL, not a file; 'mien webcam' reads streams")
+        name = without_login(source)
+        raise MediaError(f"{name}: a URL, not a file; 'mien webcam' reads streams")
 
 
 def _is_clip(path: str) -> bool:

@@ -3,7 +3,7 @@
 import bisect
 import math
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from mien.analysis.video.decoding import (
     rate_of,
     reason,
 )
+from mien.analysis.video.scenes import CutFinder
+from mien.analysis.video.selection import TICK_S, Selection, check_selection
 from mien.errors import MediaError
 from mien.pictures import MAX_PIXELS, check_size
 
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-#: Times are compared with this tolerance, since they are fractions in files and floats here.
-_TICK_S: Final = 1e-6
 #: A file that ends this much before the end that it tells of is cut short.
 _MISSING_S: Final = 1.0
 
@@ -46,11 +46,14 @@ class VideoFrame:
         index: Its place in the video, counted from 0 over all frames, read or not.
         time_s: Its presentation time in seconds from the video's first frame.
         image_rgb: ``(H, W, 3)`` uint8.
+        after_cut: Whether there is a cut between the frame taken before and this one, seen where
+            frames are left out.
     """
 
     index: int
     time_s: float
     image_rgb: npt.NDArray[np.uint8]
+    after_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +126,7 @@ class VideoFile:
         end_s: float | None = None,
         guard: VideoGuard | None = None,
     ) -> None:
-        _check_selection(every, fps, start_s, end_s)
+        check_selection(every, fps, start_s, end_s)
         self.path = Path(path)
         self.start_s = start_s
         self.end_s = end_s
@@ -159,8 +162,22 @@ class VideoFile:
             self._running = None
 
     def __iter__(self) -> Iterator[VideoFrame]:
+        return self.after(-1)
+
+    def after(
+        self, index: int, *, on_passed: Callable[[float], None] = lambda _: None
+    ) -> Iterator[VideoFrame]:
+        """Iterate over the frames after one, the very same as iterating over all would give.
+
+        All are decoded, which is the one way to that; those before are not made into pictures.
+
+        Args:
+            index: The index of the frame that the first one follows.
+            on_passed: Told the time in seconds of each frame up to there that would be given;
+                what it raises ends the iteration.
+        """
         self.close()
-        self._running = self._read()
+        self._running = self._read(index, on_passed)
         return self._running
 
     def walk(self) -> None:
@@ -218,16 +235,27 @@ class VideoFile:
         )
         return info, 0.0 if frame.pts is None else frame.time, converter
 
-    def _read(self) -> Generator[VideoFrame, None, None]:
-        """Yield the wanted frames."""
+    def _read(
+        self, after: int, on_passed: Callable[[float], None]
+    ) -> Generator[VideoFrame, None, None]:
+        """Yield the wanted frames after one."""
         self.truncated, self.damaged = None, 0
-        selection = _Selection(self._every, self._fps, self.start_s)
+        selection = Selection(self._every, self._fps, self.start_s)
+        leaves_out = self._every > 1 or self._fps is not None
+        cuts, is_cut = CutFinder(), False
         with closing(self._decode_timed()) as frames:
             for index, time_s, frame in frames:
-                if self.end_s is not None and time_s >= self.end_s - _TICK_S:
+                if self.end_s is not None and time_s >= self.end_s - TICK_S:
                     return
-                if selection.takes(index, time_s):
-                    yield VideoFrame(index, time_s, self._converter.convert(frame))
+                if leaves_out:
+                    is_cut |= cuts.is_cut(self._converter.shrink(frame))
+                if not selection.takes(index, time_s):
+                    continue
+                if index <= after:
+                    on_passed(time_s)
+                else:
+                    yield VideoFrame(index, time_s, self._converter.convert(frame), is_cut)
+                is_cut = False
 
     def _decode_timed(self) -> Generator[tuple[int, float, "av.VideoFrame"], None, None]:
         """Yield index, time and frame, from the key frame before the start on, to the end."""
@@ -249,7 +277,7 @@ class VideoFile:
                     shown_until_s = time_s + float((frame.duration or 0) * (frame.time_base or 0))
                 index += 1
             promised_s = _duration_s(container, stream, own=True)
-        if clock.last_s < self.start_s - _TICK_S:
+        if clock.last_s < self.start_s - TICK_S:
             raise self._starts_too_late(shown_until_s)
         if self.truncated is None and promised_s and shown_until_s < promised_s - _MISSING_S:
             self.truncated = f"ends after {shown_until_s:.1f} s of {promised_s:.1f} s"
@@ -294,7 +322,7 @@ class VideoFile:
             # Some of VP8's packets are never shown, so they cannot be counted.
             if stream.time_base is None or stream.codec_context.name == "vp8":
                 return None
-            target = math.floor((self.origin_s + self.start_s + _TICK_S) / stream.time_base)
+            target = math.floor((self.origin_s + self.start_s + TICK_S) / stream.time_base)
             try:
                 return _find_jump(container, stream, target)
             except (av.FFmpegError, StopIteration):
@@ -348,45 +376,6 @@ def _find_jump(container: "InputContainer", stream: "VideoStream", target: int) 
         if landed_dts is not None and key.dts is not None and landed_dts <= key.dts:
             return _Jump(seek_to, target, sorted(shown))
     return None
-
-
-class _Selection:
-    """Chooses frames, by number or by time, from a start on."""
-
-    def __init__(self, every: int, fps: float | None, start_s: float) -> None:
-        self._every = every
-        self._fps = fps
-        self._start_s = start_s
-        self._first: int | None = None
-        self._moment = -1
-
-    def takes(self, index: int, time_s: float) -> bool:
-        """Return whether a frame is wanted; to be asked once of each, in order."""
-        since_s = time_s - self._start_s
-        if since_s < -_TICK_S:
-            return False
-        if self._fps is None:
-            if self._first is None:
-                self._first = index
-            return (index - self._first) % self._every == 0
-        moment = math.floor((since_s + _TICK_S) * self._fps)
-        if moment <= self._moment:
-            return False
-        self._moment = moment
-        return True
-
-
-def _check_selection(every: int, fps: float | None, start_s: float, end_s: float | None) -> None:
-    if every < 1:
-        raise ValueError(f"every must be at least 1, got {every}")
-    if fps is not None and not 0 < fps < math.inf:
-        raise ValueError(f"fps must be above 0, got {fps}")
-    if fps is not None and every != 1:
-        raise ValueError("every and fps: choose one")
-    if not 0 <= start_s < math.inf:
-        raise ValueError(f"start_s must be at least 0, got {start_s}")
-    if end_s is not None and not end_s > start_s:
-        raise ValueError(f"end_s must be after start_s, got {end_s} and {start_s}")
 
 
 def _duration_s(

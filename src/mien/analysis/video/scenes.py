@@ -48,7 +48,9 @@ class CutFinder:
 def _thumbnail(image_rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """Return grey levels, each the mean of a block of pixels."""
     step = max(1, min(image_rgb.shape[:2]) // _ROWS)
-    levels: npt.NDArray[np.float64] = image_rgb[::step, ::step].mean(axis=2)
+    red, green, blue = np.moveaxis(image_rgb[::step, ::step], 2, 0).astype(np.float64)
+    # The same as the mean over the last axis, in a fraction of its time.
+    levels: npt.NDArray[np.float64] = (red + green + blue) / 3
     rows, columns = (max(1, side // _BLOCK) for side in levels.shape)
     blocks = levels[: rows * _BLOCK, : columns * _BLOCK]
     if min(levels.shape) < _BLOCK:

@@ -137,7 +137,7 @@ class FrameReader:
         Raises:
             ValueError: The frame is not ``(H, W, 3)`` uint8.
         """
-        is_cut = self._cuts.is_cut(frame.image_rgb)
+        is_cut = self._cuts.is_cut(frame.image_rgb) or frame.after_cut
         found = self._find(frame, is_cut=is_cut)
         crops = self._crop(frame.image_rgb, found)
         probabilities = self._analyzer.classify(crops)
@@ -299,7 +299,7 @@ def read_source(
                 logger.warning("%s: %d frames could not be decoded", name, video.damaged)
         return
     if (every, fps, start_s, end_s) != (1, None, 0.0, None):
-        raise ValueError(f"{name}: every, fps, start_s and end_s are for files")
+        raise ValueError("every, fps, start_s and end_s are for files, not for what is live")
     from mien.analysis.video.camera import LiveSource  # noqa: PLC0415
 
     with LiveSource(source) as live:
