@@ -121,6 +121,18 @@ def test_points_of_no_face_are_refused(points: npt.NDArray[np.float64]) -> None:
         align_face(smooth_picture(48, 48), points, FER2013_CROP)
 
 
+@pytest.mark.parametrize("shift", [(60, 40), (-50, 20)], ids=["inside", "beyond the edge"])
+@pytest.mark.parametrize("angle", [5, 40], ids=["upright", "turned"])
+def test_colours_give_the_crop_of_their_grey_levels(shift: tuple[int, int], angle: int) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (200, 240, 3), np.uint8)
+    points = face_points(96, angle=angle, shift=shift)
+
+    crop = crop_face(rgb, BOX, points, FER2013_CROP)
+
+    np.testing.assert_array_equal(crop, crop_face(to_gray(rgb), BOX, points, FER2013_CROP))
+    np.testing.assert_array_equal(crop_box(rgb, BOX), crop_box(to_gray(rgb), BOX))
+
+
 def test_crop_box_squares_about_the_middle() -> None:
     picture = smooth_picture(100, 100)
     box = np.array([26, 20, 74, 60], np.float32)

@@ -49,7 +49,7 @@ def to_gray(image_rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def align_face(
-    image_gray: npt.NDArray[np.uint8],
+    image: npt.NDArray[np.uint8],
     landmarks: npt.NDArray[np.floating],
     crop: CropGeometry,
     *,
@@ -64,7 +64,8 @@ def align_face(
     within their photos, under 1 % of them have a black border, so black would be new to a model.
 
     Args:
-        image_gray: ``(H, W)`` grey levels.
+        image: ``(H, W)`` grey levels or ``(H, W, 3)`` RGB, of which no more than is looked at is
+            turned grey.
         landmarks: ``(5, 2)`` x, y in pixels: left eye, right eye, nose, left and right mouth
             corner, left as seen in the picture.
         crop: Where the points belong.
@@ -79,11 +80,11 @@ def align_face(
         ValueError: The points are not five, or not those of an upright or turned face: they
             coincide, or the mouth is above the eyes.
     """
-    return _cut_square(image_gray, _fit_square(landmarks, crop, free_roll_deg), size)
+    return _cut_square(image, _fit_square(landmarks, crop, free_roll_deg), size)
 
 
 def crop_box(
-    image_gray: npt.NDArray[np.uint8],
+    image: npt.NDArray[np.uint8],
     box_xyxy: npt.NDArray[np.floating],
     *,
     size: int = FACE_SIZE,
@@ -94,7 +95,7 @@ def crop_box(
     outside the picture its edge pixels go on, as in :func:`align_face`.
 
     Args:
-        image_gray: ``(H, W)`` grey levels.
+        image: As for :func:`align_face`.
         box_xyxy: ``(4,)`` left, top, right, bottom in pixels; may reach outside the picture.
         size: Side of the crop in pixels.
 
@@ -109,11 +110,11 @@ def crop_box(
         raise ValueError(f"box_xyxy has no area: {left}, {top}, {right}, {bottom}")
     centre_xy = ((left + right) / 2, (top + bottom) / 2)
     side = max(right - left, bottom - top)
-    return _cut(image_gray, centre_xy=centre_xy, side=side, angle=0.0, size=size)
+    return _cut(image, centre_xy=centre_xy, side=side, angle=0.0, size=size)
 
 
 def crop_face(
-    image_gray: npt.NDArray[np.uint8],
+    image: npt.NDArray[np.uint8],
     box_xyxy: npt.NDArray[np.floating],
     landmarks: npt.NDArray[np.floating] | None,
     crop: CropGeometry,
@@ -127,7 +128,7 @@ def crop_face(
     whole: cutting such 48-pixel pictures anew, which blurs them, cost more than it mended.
 
     Args:
-        image_gray: ``(H, W)`` grey levels.
+        image: As for :func:`align_face`.
         box_xyxy: ``(4,)`` left, top, right, bottom in pixels.
         landmarks: ``(5, 2)`` as for :func:`align_face`; None where the detector gives none.
         crop: Where the landmarks belong.
@@ -145,27 +146,25 @@ def crop_face(
         except ValueError:
             pass  # points that are no face's, as on a face seen from the side: use the box
         else:
-            if _is_ready(image_gray, square):
-                return resize_face(image_gray, size=size)
-            return _cut_square(image_gray, square, size)
-    return crop_box(image_gray, box_xyxy, size=size)
+            if _is_ready(image, square):
+                return resize_face(image, size=size)
+            return _cut_square(image, square, size)
+    return crop_box(image, box_xyxy, size=size)
 
 
-def resize_face(
-    image_gray: npt.NDArray[np.uint8], *, size: int = FACE_SIZE
-) -> npt.NDArray[np.uint8]:
+def resize_face(image: npt.NDArray[np.uint8], *, size: int = FACE_SIZE) -> npt.NDArray[np.uint8]:
     """Scale a picture that is a face crop already; one of the right size stays as it is.
 
     Args:
-        image_gray: ``(H, W)`` grey levels; one that is not square is squared as by
+        image: As for :func:`align_face`; one that is not square is squared as by
             :func:`crop_box`.
         size: Side of the result in pixels.
 
     Returns:
         ``(size, size)`` uint8.
     """
-    height, width = image_gray.shape
-    return crop_box(image_gray, np.array([0, 0, width, height], np.float32), size=size)
+    height, width = image.shape[:2]
+    return crop_box(image, np.array([0, 0, width, height], np.float32), size=size)
 
 
 def standardise(
@@ -232,9 +231,9 @@ def _fit_square(
     return _Square(centre_xy=(float(centre[0]), float(centre[1])), side=side, angle=angle)
 
 
-def _is_ready(image_gray: npt.NDArray[np.uint8], square: _Square) -> bool:
+def _is_ready(image: npt.NDArray[np.uint8], square: _Square) -> bool:
     """Tell whether a picture is a crop of the face in that square already."""
-    height, width = image_gray.shape
+    height, width = image.shape[:2]
     longest = max(height, width)
     shift = max(abs(square.centre_xy[0] - width / 2), abs(square.centre_xy[1] - height / 2))
     return (
@@ -245,12 +244,8 @@ def _is_ready(image_gray: npt.NDArray[np.uint8], square: _Square) -> bool:
     )
 
 
-def _cut_square(
-    image_gray: npt.NDArray[np.uint8], square: _Square, size: int
-) -> npt.NDArray[np.uint8]:
-    return _cut(
-        image_gray, centre_xy=square.centre_xy, side=square.side, angle=square.angle, size=size
-    )
+def _cut_square(image: npt.NDArray[np.uint8], square: _Square, size: int) -> npt.NDArray[np.uint8]:
+    return _cut(image, centre_xy=square.centre_xy, side=square.side, angle=square.angle, size=size)
 
 
 def _angle(points: npt.NDArray[np.float64]) -> float:
@@ -265,7 +260,7 @@ def _rotation(angle: float) -> npt.NDArray[np.float64]:
 
 
 def _cut(
-    image_gray: npt.NDArray[np.uint8],
+    image: npt.NDArray[np.uint8],
     *,
     centre_xy: tuple[float, float],
     side: float,
@@ -274,11 +269,11 @@ def _cut(
 ) -> npt.NDArray[np.uint8]:
     """Cut a square of any place, side and angle (radians, clockwise as seen) out of a picture."""
     if angle == 0:
-        return _cut_upright(image_gray, centre_xy, side, size)
+        return _cut_upright(image, centre_xy, side, size)
     reach = side / 2 * (abs(math.cos(angle)) + abs(math.sin(angle))) + _margin(side, size)
     left, top = (math.floor(centre - reach) for centre in centre_xy)
     extent = math.ceil(2 * reach) + 1
-    window = Image.fromarray(_window(image_gray, left, top, extent))
+    window = Image.fromarray(_window(image, left, top, extent))
     x, y = centre_xy[0] - left, centre_xy[1] - top
     # Pillow's transform takes single pixels and would skip most of a large face's, so the
     # window is brought to the crop's scale first, by a filter that averages, then turned. Lanczos
@@ -303,7 +298,7 @@ def _margin(side: float, size: int) -> float:
 
 
 def _cut_upright(
-    image_gray: npt.NDArray[np.uint8], centre_xy: tuple[float, float], side: float, size: int
+    image: npt.NDArray[np.uint8], centre_xy: tuple[float, float], side: float, size: int
 ) -> npt.NDArray[np.uint8]:
     """Cut an upright square, one direction after the other, as Pillow does within one call.
 
@@ -313,9 +308,9 @@ def _cut_upright(
     reach = side / 2 + _margin(side, size)
     columns, rows = (
         _clipped(centre, reach, count)
-        for centre, count in zip(centre_xy, image_gray.shape[::-1], strict=True)
+        for centre, count in zip(centre_xy, image.shape[1::-1], strict=True)
     )
-    inside = image_gray[rows, columns]
+    inside = _grey_levels(image[rows, columns])
     centre_x, centre_y = centre_xy[0] - columns.start, centre_xy[1] - rows.start
     # Pillow's order, across first, bounds memory to some five pictures unless one is so tall.
     if inside.shape[0] > 4 * inside.shape[1]:
@@ -323,6 +318,10 @@ def _cut_upright(
         return _scale_columns(tall, centre_x, side, size)
     wide = _scale_columns(inside, centre_x, side, size)
     return np.ascontiguousarray(_scale_columns(wide.T, centre_y, side, size).T)
+
+
+def _grey_levels(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return image if image.ndim == 2 else to_gray(np.ascontiguousarray(image))
 
 
 def _clipped(centre: float, reach: float, count: int) -> slice:
@@ -346,13 +345,13 @@ def _scale_columns(
 
 
 def _window(
-    image_gray: npt.NDArray[np.uint8], left: int, top: int, extent: int
+    image: npt.NDArray[np.uint8], left: int, top: int, extent: int
 ) -> npt.NDArray[np.uint8]:
-    """Return ``(extent, extent)`` pixels from a corner on, edge pixels repeated outside."""
-    height, width = image_gray.shape
+    """Return ``(extent, extent)`` grey levels from a corner on, edge pixels repeated outside."""
+    height, width = image.shape[:2]
     columns = np.clip(np.arange(left, left + extent), 0, width - 1)
     rows = np.clip(np.arange(top, top + extent), 0, height - 1)
-    inside = image_gray[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    inside = _grey_levels(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
     if inside.shape == (extent, extent):
         return np.ascontiguousarray(inside)
     return inside[np.ix_(rows - rows[0], columns - columns[0])]

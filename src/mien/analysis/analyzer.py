@@ -21,7 +21,7 @@ from mien.analysis.media import Colour, Picture, Source, find_pictures, kind_of,
 from mien.analysis.sessions import check_threads
 from mien.errors import MediaError
 from mien.expressions import check_uncertain_below
-from mien.preprocess import crop_face, to_gray
+from mien.preprocess import crop_face
 from mien.results import Face, FrameResult, Probabilities
 
 if TYPE_CHECKING:
@@ -227,8 +227,8 @@ class Analyzer:
         """Return ``(N, classes)`` probabilities of ``(N, H, W)`` uint8 ready face crops."""
         return self.classifier.classify(faces_gray)
 
-    def crop(self, image_gray: npt.NDArray[np.uint8], found: Detections) -> npt.NDArray[np.uint8]:
-        """Cut out faces found in an ``(H, W)`` grey picture, as the model wants them.
+    def crop(self, image: npt.NDArray[np.uint8], found: Detections) -> npt.NDArray[np.uint8]:
+        """Cut out faces found in an ``(H, W, 3)`` RGB or ``(H, W)`` grey picture, for the model.
 
         Returns:
             ``(N, size, size)`` uint8, for :meth:`classify`.
@@ -237,7 +237,7 @@ class Analyzer:
         crops = np.empty((len(found), size, size), np.uint8)
         for index, box_xyxy in enumerate(found.boxes_xyxy):
             landmarks = None if found.landmarks is None else found.landmarks[index]
-            crops[index] = crop_face(image_gray, box_xyxy, landmarks, crop, size=size)
+            crops[index] = crop_face(image, box_xyxy, landmarks, crop, size=size)
         return crops
 
     def faces(self, found: Detections, probabilities: npt.NDArray[np.float32]) -> tuple[Face, ...]:
@@ -264,7 +264,7 @@ class Analyzer:
         omitted = len(found) - len(order)
         landmarks = None if found.landmarks is None else found.landmarks[order]
         found = Detections(found.boxes_xyxy[order], found.scores[order], landmarks)
-        crops = list(self.crop(to_gray(picture.image_rgb), found)) if len(found) else []
+        crops = list(self.crop(picture.image_rgb, found))
         return FramedPicture(picture.source, picture.size_wh, found, crops, omitted)
 
     def read(self, waiting: Sequence[FramedPicture]) -> list[FrameResult]:

@@ -28,7 +28,6 @@ from mien.analysis.video.results import TrackedFace, TrackedFrame
 from mien.analysis.video.scenes import CutFinder
 from mien.analysis.video.smoothing import ExpressionSmoother
 from mien.analysis.video.tracking import FaceTracker
-from mien.preprocess import to_gray
 from mien.results import Face, Probabilities
 
 if TYPE_CHECKING:
@@ -51,9 +50,6 @@ _MIN_FACE_PART: Final = 1 / 24
 _MIN_FACE: Final = 24
 #: Overlap, in parts of the smaller box, above which two boxes are of one face.
 _SAME_FACE: Final = 0.5
-#: How far around a face the frame is turned grey, in sides of its box: a crop turned by 45° and
-#: the pixels that its filters look at lie within.
-_AROUND: Final = 0.75
 
 
 @runtime_checkable
@@ -139,7 +135,7 @@ class FrameReader:
         """
         is_cut = self._cuts.is_cut(frame.image_rgb) or frame.after_cut
         found = self._find(frame, is_cut=is_cut)
-        crops = self._crop(frame.image_rgb, found)
+        crops = self._analyzer.crop(frame.image_rgb, found)
         probabilities = self._analyzer.classify(crops)
         looks = describe_faces(frame.image_rgb, found.boxes_xyxy, crops)
         numbers = self._tracker.update(frame.time_s, found.boxes_xyxy, looks, is_cut=is_cut)
@@ -222,22 +218,6 @@ class FrameReader:
             min_face = max(_MIN_FACE, round(min(frame.image_rgb.shape[:2]) * _MIN_FACE_PART))
             return detector.detect(frame.image_rgb, min_face=min_face)
         return detector.detect(frame.image_rgb)
-
-    def _crop(self, image_rgb: ImageRgb, found: Detections) -> npt.NDArray[np.uint8]:
-        """Cut out the faces ``(N, size, size)``, turning no more of the frame grey than needed."""
-        size = self._analyzer.classifier.metadata.input_size
-        crops = np.empty((len(found), size, size), np.uint8)
-        limits = image_rgb.shape[1::-1] * 2
-        for index, box in enumerate(found.boxes_xyxy):
-            reach = _AROUND * float(max(box[2:] - box[:2]))
-            edges = (box + np.array([-reach, -reach, reach, reach])).clip(0, limits)
-            left, top, right, bottom = edges.astype(int).tolist()
-            # A box beyond the frame, as a detector may return, still gets its nearest pixel.
-            left, top = min(left, limits[0] - 1), min(top, limits[1] - 1)
-            window = image_rgb[top : max(bottom, top + 1), left : max(right, left + 1)]
-            gray = to_gray(np.ascontiguousarray(window))
-            crops[index] = self._analyzer.crop(gray, _moved(found, index, (left, top)))[0]
-        return crops
 
     def _smooth(
         self, number: int, time_s: float, face: Face, row: npt.NDArray[np.float32]
@@ -351,11 +331,3 @@ def _join(found: Detections, others: Detections) -> Detections:
     ranks = np.arange(len(scores), 0, -1, dtype=np.float32)
     kept = np.sort(suppress(boxes, ranks, threshold=_SAME_FACE, relative_to="smaller"))
     return Detections(boxes[kept], scores[kept], None if landmarks is None else landmarks[kept])
-
-
-def _moved(found: Detections, index: int, corner_xy: tuple[int, int]) -> Detections:
-    """Return one face, in pixels from a corner on."""
-    corner = np.array(corner_xy, np.float32)
-    landmarks = None if found.landmarks is None else found.landmarks[index : index + 1] - corner
-    box = found.boxes_xyxy[index : index + 1] - np.tile(corner, 2)
-    return Detections(box, found.scores[index : index + 1], landmarks)

@@ -20,7 +20,7 @@ from mien.evaluation.explanation.saliency import grad_cam, occlusion_sensitivity
 from mien.evaluation.predictor import Predictor, open_predictor
 from mien.expressions import unknown_name
 from mien.metadata import model_file
-from mien.preprocess import crop_face, to_gray
+from mien.preprocess import crop_face
 from mien.results import Face, Probabilities
 
 Method = Literal["grad-cam", "occlusion"]
@@ -149,10 +149,9 @@ def _find(
     found = analyzer.analyze(picture.image_rgb, colour="rgb", whole_image=whole_image).faces
     if not found:
         return [], []
-    image_gray = to_gray(picture.image_rgb)
     crops = [
         crop_face(
-            image_gray,
+            picture.image_rgb,
             np.array(face.box_xyxy),
             None if face.landmarks is None else np.array(face.landmarks),
             metadata.crop,
