@@ -38,13 +38,15 @@ UNCERTAIN_BELOW: Final = 0.4
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--data", type=Path, required=True, help="FER2013, with fer2013new.csv beside"
+        "--data", type=Path, help="FER2013, with fer2013new.csv beside [default: $MIEN_FER2013]"
     )
     parser.add_argument("--work", type=Path, default=Path("runs"), help="where runs and files go")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     arguments = parser.parse_args()
     print(describe_machine("mien", "torch", "onnxruntime"))
     dataset = load_fer2013(arguments.data, votes="auto")
+    if dataset.votes is None:
+        raise SystemExit("FER+'s votes are needed too: put fer2013new.csv beside the data")
     maker = Maker(dataset, arguments.work, device=arguments.device)
     ensemble = maker.ensemble()
     for path in (ensemble, maker.student(ensemble)):

@@ -41,6 +41,7 @@ CHEAP = (
     "tutorials/video.md",
     "how-to/tables.md",
     "how-to/uncertain.md",
+    "how-to/switch.md",
 )
 #: What their pages show is asked of a service.
 ASKING = ("tutorials/service.md", "how-to/call.md")

@@ -80,6 +80,7 @@ def test_records_are_flat_one_a_face() -> None:
 def test_no_face_is_an_empty_result_with_a_row() -> None:
     result = FrameResult(source="a.jpg", size_wh=(8, 9))
     assert (result.expression, result.probabilities) == (None, None)
+    assert (result.expression, result.confidence, result.probabilities) == (None, None, None)
     (row,) = result.to_records()
     assert {name for name, value in row.items() if value is None} == {"face", *FACE_COLUMNS}
     assert (row["source"], row["width"], row["height"]) == ("a.jpg", 8, 9)

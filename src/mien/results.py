@@ -170,6 +170,11 @@ class FrameResult:
         return self.faces[0].expression if self.faces else None
 
     @property
+    def confidence(self) -> float | None:
+        """The largest face's confidence; None without a face."""
+        return self.faces[0].confidence if self.faces else None
+
+    @property
     def probabilities(self) -> Probabilities | None:
         """The largest face's probabilities; None without a face."""
         return self.faces[0].probabilities if self.faces else None

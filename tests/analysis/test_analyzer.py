@@ -143,6 +143,26 @@ def test_many_are_as_one_by_one(
                 np.testing.assert_allclose(values(result), values(single), atol=1e-6)
 
 
+def test_one_picture_may_stand_for_many(analyzer: Analyzer, astronaut_rgb: ImageRgb) -> None:
+    file = io.BytesIO()
+    image = Image.fromarray(astronaut_rgb)
+    image.save(file, "PNG")
+    grey = np.asarray(image.convert("L"))
+    for source in (file.getvalue(), image, grey, astronaut_rgb):
+        (result,) = analyzer.analyze_many(source, colour="rgb" if source is astronaut_rgb else None)
+        assert result.size_wh == image.size
+
+    crops = np.zeros((5, 48, 48), np.uint8)
+    assert len(list(analyzer.analyze_many(crops, whole_image=True))) == 5
+    colours = np.zeros((4, 48, 48, 3), np.uint8)
+    assert len(list(analyzer.analyze_many(colours, colour="bgr", whole_image=True))) == 4
+
+
+def test_what_finds_no_faces_is_no_detector(tiny_model: Path) -> None:
+    with pytest.raises(TypeError, match=r"method detect.* got 'opencv'; leave it out for MTCNN"):
+        Analyzer(tiny_model, detector="opencv")  # type: ignore[arg-type]
+
+
 def test_many_are_read_as_results_are_taken(tiny_model: Path) -> None:
     taken: list[int] = []
 

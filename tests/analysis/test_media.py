@@ -117,7 +117,8 @@ def test_exif_rotation_is_honoured(tmp_path: Path, photo: Image.Image, orientati
 def test_bytes_and_images_are_read(photo: Image.Image) -> None:
     file = io.BytesIO()
     photo.save(file, "PNG")
-    for source, name in ((file.getvalue(), "bytes"), (photo, "image")):
+    file.seek(0)
+    for source, name in ((file.getvalue(), "bytes"), (photo, "image"), (file, "file")):
         read = read_picture(source)
         assert read.source == name
         np.testing.assert_array_equal(read.image_rgb, np.asarray(photo))
@@ -125,7 +126,10 @@ def test_bytes_and_images_are_read(photo: Image.Image) -> None:
 
 def test_arrays_tell_their_channel_order(photo: Image.Image) -> None:
     rgb = np.asarray(photo)
-    for array in (rgb, rgb.astype(np.uint16) * 257, rgb / 255):
+    for array in (
+        *(rgb, rgb.astype(np.uint16) * 257, rgb / 255),
+        *(rgb.astype(np.int64), rgb.astype(np.float32), rgb.astype(np.float64)),
+    ):
         np.testing.assert_array_equal(read_picture(array, colour="rgb").image_rgb, rgb)
     np.testing.assert_array_equal(read_picture(rgb[:, :, ::-1], colour="bgr").image_rgb, rgb)
     gray = rgb[:, :, 0]
@@ -142,9 +146,10 @@ def test_arrays_tell_their_channel_order(photo: Image.Image) -> None:
         (np.zeros((4, 4), np.uint8), "rgb", "use 'gray'"),
         (np.zeros((4, 4, 3), np.uint8), "hsv", "'hsv'"),
         (np.zeros((2, 4, 4, 3), np.uint8), "rgb", "expected an array"),
-        (np.zeros((4, 4), np.int64), None, "int64"),
-        (np.full((4, 4), 3.0), None, "floats from 0 to 1"),
-        (np.full((4, 4), np.nan), None, "floats from 0 to 1"),
+        (np.zeros((4, 4), complex), None, "complex128"),
+        (np.full((4, 4), -1), None, "levels from 0 to 1 or to 255, got -1 to -1 as int64"),
+        (np.full((4, 4), 256.0), None, "levels from 0 to 1 or to 255"),
+        (np.full((4, 4), np.nan), None, "levels from 0 to 1 or to 255"),
     ],
 )
 def test_unclear_arrays_are_refused(array: Any, colour: Any, named: str) -> None:
@@ -153,8 +158,10 @@ def test_unclear_arrays_are_refused(array: Any, colour: Any, named: str) -> None
 
 
 def test_other_things_are_refused() -> None:
-    with pytest.raises(TypeError, match="int"):
+    with pytest.raises(TypeError, match=r"got int$"):
         read_picture(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="got list; for several pictures there is analyze_many"):
+        read_picture(["a.jpg"])  # type: ignore[arg-type]
     with pytest.raises(MediaError, match="empty picture"):
         read_picture(np.zeros((0, 4), np.uint8))
 
@@ -206,6 +213,13 @@ def test_a_name_that_no_file_can_have_is_told() -> None:
         read_picture(name)
     with pytest.raises(MediaError, match="cannot be read: File name too long"):
         list(find_pictures([name]))
+
+
+def test_a_clip_is_told_where_clips_are_read(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.MP4"
+    clip.write_bytes(b"\0\0\0\x18ftypmp42")
+    with pytest.raises(MediaError, match="can be read; for clips there is 'mien video'"):
+        read_picture(clip)
 
 
 def test_a_data_url_is_told_without_its_data() -> None:

@@ -156,7 +156,8 @@ def test_any_number_of_workers_gives_the_same_and_lists_what_failed(
     assert len(json.loads(one.out)) == 43
     assert (two.code, two.out, two.error) == (one.code, one.out, one.error)
     assert one.code == command.SOME_FAILED
-    lines = one.error.splitlines()
+    hint, *lines = one.error.splitlines()
+    assert "40 small square pictures" in hint
     assert lines[0] == "mien: 2 of 45 pictures failed:"
     assert ["a.jpg" in lines[1], "z.jpg" in lines[2]] == [True, True]
 
@@ -184,6 +185,14 @@ def test_pictures_in_parquet_are_read_and_named_by_their_rows(
 def test_whole_image_reads_ready_crops(folder: Path, sad_model: Path) -> None:
     results = json.loads(Called(folder, "--model", sad_model, "--whole-image").out)
     assert [result["faces"][0]["score"] for result in results] == [1, 1, 1]
+
+
+def test_crops_in_which_no_face_is_found_are_told_of(folder: Path, sad_model: Path) -> None:
+    Image.new("RGB", (48, 48)).save(folder / "crop.png")
+    assert Called(folder, "--model", sad_model, "--json").error == (
+        "mien: no face found in 1 small square picture; of face crops: --whole-image\n"
+    )
+    assert Called(folder, "--model", sad_model, "--whole-image").error == ""
 
 
 def test_a_table_may_be_asked_for_in_a_pipe(folder: Path, sad_model: Path) -> None:

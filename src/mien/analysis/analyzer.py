@@ -10,10 +10,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from mien.analysis.classifier import ExpressionClassifier
 from mien.analysis.detector import Detections, Detector, WholeImageDetector
@@ -26,7 +27,7 @@ from mien.results import Face, FrameResult, Probabilities
 
 if TYPE_CHECKING:
     from mien.analysis.video.results import TrackedFrame
-    from mien.analysis.video.stream import StreamSettings
+    from mien.analysis.video.stream import FrameReader, StreamSettings
 
 _BATCH_SIZE: Final = 32
 _NO_FACES: Final = np.empty((0, 0), np.float32)
@@ -78,6 +79,7 @@ class Analyzer:
             a model that has a class of that name.
         ValueError: An argument is out of range, or is a setting of what is given ready:
             ``min_face`` with a detector, ``batch_size`` with a classifier, ``threads`` with both.
+        TypeError: ``detector`` has no method ``detect``.
     """
 
     def __init__(
@@ -90,6 +92,11 @@ class Analyzer:
         threads: int | None = None,
         uncertain_below: float | None = None,
     ) -> None:
+        if detector is not None and not callable(getattr(detector, "detect", None)):
+            raise TypeError(
+                f"detector must have a method detect(image_rgb) that returns Detections, got "
+                f"{detector!r}; leave it out for MTCNN, the only one built in"
+            )
         ready = isinstance(model, ExpressionClassifier)
         if detector is not None and min_face is not None:
             raise ValueError("min_face is a setting of the default detector: give it to yours")
@@ -152,7 +159,7 @@ class Analyzer:
 
     def analyze_many(
         self,
-        sources: Iterable[Source] | str | os.PathLike[str],
+        sources: Iterable[Source] | Source,
         *,
         colour: Colour | None = None,
         whole_image: bool = False,
@@ -165,7 +172,7 @@ class Analyzer:
 
         Args:
             sources: Pictures as for :meth:`analyze`, folders and patterns such as ``"*.jpg"``;
-                or one folder or pattern.
+                or one of these. An array ``(N, H, W)`` or ``(N, H, W, 3)`` is N pictures.
             colour: Channel order of colour arrays.
             whole_image: The pictures are face crops already.
             on_error: Called for each picture that cannot be read, which is then left out. Without
@@ -222,6 +229,22 @@ class Analyzer:
         return read_source(
             self, source, settings=settings, every=every, fps=fps, start_s=start_s, end_s=end_s
         )
+
+    def follow(
+        self, *, source: str = "frames", settings: "StreamSettings | None" = None
+    ) -> "FrameReader":
+        """Follow people and their expressions through frames that your own program decodes.
+
+        Give each frame to :meth:`~mien.analysis.video.stream.FrameReader.read_image` of what is
+        returned, in order and with its time.
+
+        Args:
+            source: What the frames are called in the results.
+            settings: As for :meth:`stream`.
+        """
+        from mien.analysis.video.stream import FrameReader  # noqa: PLC0415
+
+        return FrameReader(self, source=source, settings=settings)
 
     def classify(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return ``(N, classes)`` probabilities of ``(N, H, W)`` uint8 ready face crops."""
@@ -357,8 +380,12 @@ def _make_mtcnn(min_face: int | None, threads: int) -> Detector:
     return MtcnnDetector(min_face=min_face, threads=threads)
 
 
-def _listed(sources: Iterable[Source] | str | os.PathLike[str]) -> Iterable[Source]:
-    return [sources] if isinstance(sources, str | os.PathLike) else sources
+def _listed(sources: Iterable[Source] | Source) -> Iterable[Source]:
+    """Return pictures one by one: an array of three or four dimensions may hold one or many."""
+    is_one = isinstance(sources, str | os.PathLike | bytes | Image.Image)
+    if isinstance(sources, np.ndarray):
+        is_one = sources.ndim == 2 or (sources.ndim == 3 and sources.shape[2] in (1, 3, 4))
+    return cast("Iterable[Source]", [sources] if is_one else sources)
 
 
 def _read_all(

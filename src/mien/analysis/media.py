@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import IO, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ from mien.pictures import (
 
 Colour = Literal["rgb", "bgr", "gray"]
 #: Anything that :func:`read_picture` takes.
-Source = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
+Source = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | npt.NDArray[Any]
 
 #: How the names of annotated pictures end, which folders and patterns leave out: so reading a
 #: folder into itself again finds the same pictures.
@@ -65,12 +65,12 @@ def read_picture(
     """Read one picture.
 
     Args:
-        source: A path, the bytes of a picture file, a Pillow image, or an array: ``(H, W)``
-            or ``(H, W, 1)`` grey, ``(H, W, 3)`` or ``(H, W, 4)`` colour; uint8, or uint16 over
-            its whole range, or float from 0 to 1.
+        source: A path, the bytes of a picture file or an open one, a Pillow image, or an array:
+            ``(H, W)`` or ``(H, W, 1)`` grey, ``(H, W, 3)`` or ``(H, W, 4)`` colour; uint8, uint16
+            over its whole range, floats from 0 to 1, or any other numbers from 0 to 255.
         colour: Channel order of a colour array, which has to be told, since one cannot see it:
             ``"bgr"`` for OpenCV's, ``"rgb"`` for most others.
-        name: What to call a picture in memory; ``array``, ``image`` or ``bytes`` when left out.
+        name: What to call a picture in memory, by default as :func:`kind_of` does.
 
     Raises:
         MediaError: The picture cannot be read; the message names it and the reason.
@@ -84,11 +84,12 @@ def read_picture(
         return Picture(name, _from_array(source, colour, name))
     if isinstance(source, Image.Image):
         return Picture(name, _rgb(normalise_picture(source, name)))
-    return Picture(name, _rgb(decode_picture(io.BytesIO(source), name)))
+    data = source if isinstance(source, bytes) else source.read()
+    return Picture(name, _rgb(decode_picture(io.BytesIO(data), name)))
 
 
-def kind_of(source: bytes | Image.Image | npt.NDArray[Any]) -> str:
-    """Return what a picture in memory is called: ``array``, ``image`` or ``bytes``.
+def kind_of(source: bytes | IO[bytes] | Image.Image | npt.NDArray[Any]) -> str:
+    """Return what a picture in memory is called: ``array``, ``image``, ``bytes`` or ``file``.
 
     Raises:
         TypeError: ``source`` is none of these.
@@ -96,7 +97,15 @@ def kind_of(source: bytes | Image.Image | npt.NDArray[Any]) -> str:
     for kind, name in ((np.ndarray, "array"), (Image.Image, "image"), (bytes, "bytes")):
         if isinstance(source, kind):
             return name
-    raise TypeError(f"expected a path, bytes, Pillow image or array, got {type(source).__name__}")
+    if hasattr(source, "read"):
+        return "file"
+    many = (
+        "; for several pictures there is analyze_many" if isinstance(source, list | tuple) else ""
+    )
+    raise TypeError(
+        f"expected a path, bytes, an open file, Pillow image or array, got "
+        f"{type(source).__name__}{many}"
+    )
 
 
 def find_pictures(sources: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
@@ -216,10 +225,20 @@ def _read_file(source: str) -> Picture:
             )
         with path.open("rb") as file:
             return Picture(source, _rgb(decode_picture(file, source)))
+    except MediaError as error:
+        if path.suffix.lower() in _clip_suffixes():
+            raise MediaError(f"{error}; for clips there is 'mien video'") from error
+        raise
     except FileNotFoundError as error:
         raise MediaError(f"{source}: no such file") from error
     except OSError as error:
         raise MediaError(f"{source}: cannot be read: {error.strerror or error}") from error
+
+
+def _clip_suffixes() -> tuple[str, ...]:
+    from mien.analysis.video.clips import CLIP_SUFFIXES  # noqa: PLC0415 - looks for files by this
+
+    return CLIP_SUFFIXES
 
 
 def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -261,9 +280,12 @@ def _to_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype == np.uint16:
         return _rounded(array * (255 / 65535))
-    if np.issubdtype(array.dtype, np.floating):
-        low, high = float(array.min()), float(array.max())
-        if not (low >= 0 and high <= 1):
-            raise ValueError(f"expected floats from 0 to 1, got {low:.3g} to {high:.3g}")
-        return _rounded(array * 255)
-    raise ValueError(f"expected an array of uint8, uint16 or float, got {array.dtype}")
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"expected an array of grey levels or colours, got {array.dtype}")
+    low, high = array.min(), array.max()
+    if not (low >= 0 and high <= 255):
+        raise ValueError(
+            f"expected levels from 0 to 1 or to 255, got {low:.5g} to {high:.5g} as {array.dtype}"
+        )
+    # As in picture files: floats of which none is above 1 go from 0 to 1.
+    return _rounded(array * 255) if array.dtype.kind == "f" and high <= 1 else _rounded(array)

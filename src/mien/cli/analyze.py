@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 #: Exit code when all was done but some picture could not be read.
 SOME_FAILED = 1
 
+#: Square pictures of at most so many pixels a side may be the face crops of a data set.
+_CROP_SIDE = 128
+
 _BAR_WIDTH = 20
 #: Columns from which on a terminal has room for the bars.
 _WIDE = 110
@@ -173,6 +176,7 @@ def _analyze_here(
 
     analyzer = options.open_analyzer()
     failed: list[str] = []
+    faceless_crops = 0
     total = sum(job.count for job in jobs)
     reads = read_pictures(jobs, options, workers=workers, analyzer=analyzer)
     try:
@@ -187,6 +191,7 @@ def _analyze_here(
             if output is not None:
                 writers.append(stack.enter_context(open_writer(output, analyzer.classes)))
             for result in _with_progress(_results(reads, failed), total):
+                faceless_crops += not result.faces and _may_be_crop(result.size_wh)
                 for writer in writers:
                     writer.write(result)
             for writer in writers:
@@ -194,7 +199,14 @@ def _analyze_here(
     except BaseException:
         list_failures(failed, total, "pictures")
         raise
+    if faceless_crops:
+        count = f"{faceless_crops} small square picture{'s' * (faceless_crops > 1)}"
+        typer.echo(f"mien: no face found in {count}; of face crops: --whole-image", err=True)
     _finish(failed, jobs)
+
+
+def _may_be_crop(size_wh: tuple[int, int]) -> bool:
+    return size_wh[0] == size_wh[1] <= _CROP_SIDE
 
 
 def _finish(failed: Sequence[str], jobs: "Sequence[PictureJob]") -> None:

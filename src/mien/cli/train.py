@@ -101,8 +101,9 @@ def fine_tune(
 ) -> None:
     """Train the embedded model, or another, further on faces of your own.
 
-    Classes are the folders' names. Faces under train/ are learned from and those under val/ chosen
-    on; without such folders a fifth of each class is held out to choose on.
+    Folders named by expressions give all seven classes; where none is one, or with --own-classes,
+    the classes are the folders' names. Faces under train/ are learned from and those under val/
+    chosen on; without such folders a fifth of each class is held out to choose on.
 
     Example: mien fine-tune faces/ --output runs/mine
     """

@@ -21,6 +21,10 @@ def frame(*faces: TrackedFace) -> TrackedFrame:
     return TrackedFrame("clip.mp4", 7, 0.28, (64, 48), faces)
 
 
+def test_a_persons_box_is_that_of_the_face() -> None:
+    assert tracked().box_xyxy == (0.0, 1.0, 4.0, 6.0)
+
+
 def test_confidence_is_of_what_is_shown() -> None:
     assert tracked((0.4, 0.6), "happy").confidence == 0.4
     assert tracked((0.4, 0.6), "uncertain").confidence == 0.6

@@ -69,6 +69,19 @@ def test_searching_every_frame_reads_what_analyze_reads(
         assert tracked.face.probabilities == alone.probabilities
 
 
+def test_frames_of_ones_own_are_followed(analyzer: Analyzer, clip: list[VideoFrame]) -> None:
+    reader, own = FrameReader(analyzer, source="frames"), analyzer.follow()
+    for frame in clip[:4]:
+        bgr = frame.image_rgb[:, :, ::-1]
+        assert own.read_image(bgr, time_s=frame.time_s, colour="bgr") == reader.read(frame)
+
+    again = analyzer.follow()
+    again.restore(json.loads(json.dumps(own.state())))
+    assert again.read_image(clip[4].image_rgb, time_s=0.16, colour="rgb").index == 4
+    with pytest.raises(ValueError, match="channel order"):
+        own.read_image(clip[4].image_rgb, time_s=0.16)
+
+
 def test_a_face_that_appears_is_found_and_one_that_leaves_is_not_kept(
     analyzer: Analyzer, clip: list[VideoFrame]
 ) -> None:

@@ -41,6 +41,11 @@ class TrackedFace:
             raise ValueError("smoothed and raw probabilities are of different classes")
 
     @property
+    def box_xyxy(self) -> tuple[float, float, float, float]:
+        """The face's box: left, top, right, bottom in pixels; may reach outside the frame."""
+        return self.face.box_xyxy
+
+    @property
     def confidence(self) -> float:
         """The smoothed probability of what is shown; of the most probable where uncertain."""
         return self.smoothed.get(self.expression, self.smoothed[self.smoothed.top])

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from mien.analysis.boxes import suppress
 from mien.analysis.detector import Detections
+from mien.analysis.media import Colour, Source, read_picture
 from mien.analysis.mtcnn import MtcnnDetector
 from mien.analysis.video.appearance import describe_faces
 from mien.analysis.video.frames import VideoFrame
@@ -124,8 +125,26 @@ class FrameReader:
             gap_s=self.settings.keep_lost_s,
         )
         self._cuts = CutFinder()
+        self._index = -1
         self._searched_s = -math.inf
         self._wait_s = min(_SEARCH_AGAIN_S, self.settings.detect_every_s)
+
+    def read_image(
+        self, image: Source, *, time_s: float, colour: Colour | None = None
+    ) -> TrackedFrame:
+        """Read the next picture of a video that somebody else decodes.
+
+        Args:
+            image: As for :meth:`mien.Analyzer.analyze`; all of one size.
+            time_s: When it is shown, in seconds; it may not go back.
+            colour: Channel order of a colour array: ``"bgr"`` for OpenCV's, ``"rgb"`` for others.
+
+        Raises:
+            MediaError: The picture cannot be read.
+            ValueError: An array's shape, type or missing ``colour``; or time goes back.
+        """
+        picture = read_picture(image, colour=colour)
+        return self.read(VideoFrame(self._index + 1, time_s, picture.image_rgb))
 
     def read(self, frame: VideoFrame) -> TrackedFrame:
         """Read the next frame; frames may be left out, time may not go back.
@@ -133,6 +152,7 @@ class FrameReader:
         Raises:
             ValueError: The frame is not ``(H, W, 3)`` uint8.
         """
+        self._index = frame.index
         is_cut = self._cuts.is_cut(frame.image_rgb) or frame.after_cut
         found = self._find(frame, is_cut=is_cut)
         crops = self._analyzer.crop(frame.image_rgb, found)
@@ -163,6 +183,7 @@ class FrameReader:
         return {
             "settings": asdict(self.settings),
             "classes": list(self._analyzer.classes),
+            "index": self._index,
             "searched": self.searched,
             "searched_s": None if math.isinf(self._searched_s) else self._searched_s,
             "wait_s": self._wait_s,
@@ -185,6 +206,7 @@ class FrameReader:
             self._tracker.restore(state["tracker"])
             self._smoother.restore(state["smoother"])
             self._cuts.restore(state["cuts"])
+            self._index = state.get("index", -1)
             self.searched = state["searched"]
             searched_s = state["searched_s"]
             self._searched_s = -math.inf if searched_s is None else searched_s
