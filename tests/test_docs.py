@@ -2,13 +2,16 @@
 
 import importlib.util
 import itertools
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +25,8 @@ from typer.main import get_command
 
 import mien
 from mien.cli.app import app
+from mien.models import CLASSICAL, MODELS
+from mien.training.recipe import Recipe
 
 ROOT: Any = get_command(app)
 DOCS = Path(__file__).parents[1] / "docs"
@@ -78,6 +83,45 @@ def find_command(words: list[str]) -> tuple[Any, list[str]]:
         assert rest[0] in inner, f"no command {' '.join(words)}"
         command, rest = inner[rest[0]], rest[1:]
     return command, rest
+
+
+def shown_defaults() -> dict[str, dict[str, str]]:
+    """Return the defaults by key, as JSON, of each table of keys on the recipes' page."""
+    _, _, page = (DOCS / "recipes.md").read_text("utf-8").partition("## Every key\n")
+    shown = {}
+    for section in re.split(r"^##+ ", page, flags=re.MULTILINE):
+        lines = re.findall(r"^\| (.*) \|$", section, flags=re.MULTILINE)
+        rows = [[cell.strip("`") for cell in line.split(" | ")] for line in lines]
+        # Between the keys and what they are; baselines with the same keys share a table.
+        names = rows[0][1:-1] if rows else []
+        for column, name in enumerate(names, start=1):
+            table = section.partition("\n")[0].strip("`") if name == "default" else name
+            cells = {row[0]: row[column] for row in rows[1:] if row[column] != "–"}
+            shown[table] = {key: as_json(cell) for key, cell in cells.items()}
+    return shown
+
+
+def as_json(toml: str) -> str:
+    return json.dumps(tomllib.loads(f"value = {toml}")["value"])
+
+
+def defaults_of(kind: Any) -> dict[str, str]:
+    return {item.name: json.dumps(item.default) for item in fields(kind)}
+
+
+def recipe_defaults() -> dict[str, dict[str, str]]:
+    """Return the defaults by key, as JSON, of each table that a recipe can have."""
+    items = {item.name: item for item in fields(Recipe)}
+    # A recipe's name is its file's, and each model's options have a table of their own.
+    del items["name"], items["model"]
+    top: dict[str, str] = {}
+    found = {"At the top": top, "[model]": {"name": json.dumps(items.pop("model_name").default)}}
+    for name, item in items.items():
+        if item.default_factory is MISSING:
+            top[name] = json.dumps(item.default)
+        else:
+            found[f"[{name}]"] = defaults_of(item.default_factory)
+    return found | {name: defaults_of(kind) for name, kind in {**MODELS, **CLASSICAL}.items()}
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +240,14 @@ def test_the_reference_has_every_public_name() -> None:
         assert f"{mien._HOMES[name]}.{name}" in shown
     assert "\n### EXPRESSIONS\n" in page
     assert ", ".join(mien.EXPRESSIONS) in " ".join(page.split())
+
+
+def test_the_recipes_page_has_every_key_with_its_default() -> None:
+    shown, there = shown_defaults(), recipe_defaults()
+
+    assert set(shown) == set(there)
+    for table, keys in there.items():
+        assert shown[table] == keys, table
 
 
 @pytest.mark.parametrize("page", CHEAP)
