@@ -254,7 +254,7 @@ class Recipe:
         epochs: Most epochs to train.
         batch_size: Faces a step.
         seed: Seeds weights, order and augmentation.
-        label_smoothing: Probability mass spread over the other classes.
+        label_smoothing: Probability mass spread evenly over all classes.
         ema_decay: Decay a step of the averaged weights, which are the ones validated and kept;
             0 keeps the raw weights.
         refine_epochs: Last epochs, which see faces flipped at most and otherwise as they are; a
