@@ -136,12 +136,12 @@ class FrameReader:
 
         Args:
             image: As for :meth:`mien.Analyzer.analyze`; all of one size.
-            time_s: When it is shown, in seconds; it may not go back.
+            time_s: When it is shown, in seconds; where that goes back, everybody is forgotten.
             colour: Channel order of a colour array: ``"bgr"`` for OpenCV's, ``"rgb"`` for others.
 
         Raises:
             MediaError: The picture cannot be read.
-            ValueError: An array's shape, type or missing ``colour``; or time goes back.
+            ValueError: An array's shape, type or missing ``colour``.
         """
         picture = read_picture(image, colour=colour)
         return self.read(VideoFrame(self._index + 1, time_s, picture.image_rgb))
