@@ -158,6 +158,22 @@ def desk(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def run_block(
+    command: list[str], desk: Path, port: int, *, timeout_s: float
+) -> "subprocess.CompletedProcess[str]":
+    """Run what a page shows, the last word of a command, on the desk and with that service."""
+    *program, code = command
+    return subprocess.run(
+        [*program, code.replace("127.0.0.1:8000", f"127.0.0.1:{port}")],
+        cwd=desk,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+        env={**os.environ, "no_proxy": "127.0.0.1"},
+    )
+
+
 def run_page(page: str, desk: Path, port: int = 8000) -> str:
     """Run a page's shell blocks in one shell, then its Python; return what they print."""
     script = re.sub(r"^pip install .*$", "", "\n".join(blocks(page, "sh")), flags=re.MULTILINE)
@@ -167,16 +183,7 @@ def run_page(page: str, desk: Path, port: int = 8000) -> str:
     commands += [[sys.executable, "-c", code] for code in blocks(page, "python")]
     printed = ""
     for command in commands:
-        command[-1] = command[-1].replace("127.0.0.1:8000", f"127.0.0.1:{port}")
-        done = subprocess.run(
-            command,
-            cwd=desk,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-            env={**os.environ, "no_proxy": "127.0.0.1"},
-        )
+        done = run_block(command, desk, port, timeout_s=120)
         assert done.returncode == 0, f"{command[-1]}\n{done.stdout}{done.stderr}"
         printed += done.stdout
     return printed
@@ -282,15 +289,7 @@ def test_a_clip_that_is_refused_is_not_waited_for(desk: Path, port: int) -> None
     (desk / "clip.mp4").write_text("no clip")
     (script,) = (block for block in blocks("how-to/call.md", "sh") if "/v1/video" in block)
 
-    done = subprocess.run(
-        ["bash", "-c", script.replace("127.0.0.1:8000", f"127.0.0.1:{port}")],
-        cwd=desk,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env={**os.environ, "no_proxy": "127.0.0.1"},
-    )
+    done = run_block(["bash", "-c", script], desk, port, timeout_s=60)
 
     assert "error: 422" in done.stderr
     assert not (desk / "rows.csv").exists()
