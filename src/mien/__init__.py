@@ -69,14 +69,10 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        value = getattr(import_module(_HOMES[name]), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "mien":
-            raise
-        from mien.errors import MissingExtraError  # noqa: PLC0415
+    from mien.errors import require_extra  # noqa: PLC0415
 
-        raise MissingExtraError(error.name, "train") from error
+    with require_extra("train"):
+        value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

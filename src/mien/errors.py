@@ -17,6 +17,9 @@ Each message is one line: what was found, what was expected, what to do. A wrong
 plain ``ValueError``; a face that is not there is an empty result and no error at all.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MienError(Exception):
     """Root of every error that mien raises on purpose."""
@@ -77,3 +80,18 @@ class MissingExtraError(MienError):
         )
         self.package = package
         self.extra = extra
+
+
+@contextmanager
+def require_extra(extra: str) -> Iterator[None]:
+    """Turn a failed import of a third party's package into the ``pip install`` line that helps.
+
+    Raises:
+        MissingExtraError: A package of the extra is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "mien":
+            raise
+        raise MissingExtraError(error.name, extra) from error

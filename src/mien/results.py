@@ -16,11 +16,12 @@ from mien.expressions import UNCERTAIN, check_uncertain_below
 #: of its face.
 _ROW_COLUMNS: Final = ("source", "frame", "time_s", "width", "height", "face", "track")
 FACE_COLUMNS: Final = ("expression", "confidence", "left", "top", "right", "bottom", "score")
+_TAKEN: Final = frozenset((*_ROW_COLUMNS, *FACE_COLUMNS))
 
 
 def class_column(name: str) -> str:
     """Return the column of a class's probability: its name, or ``class_left`` for ``left``."""
-    return f"class_{name}" if name in (*_ROW_COLUMNS, *FACE_COLUMNS) else name
+    return f"class_{name}" if name in _TAKEN else name
 
 
 class Probabilities(Mapping[str, float]):

@@ -36,8 +36,8 @@ Source = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | npt.NDArray[
 #: folder into itself again finds the same pictures.
 ANNOTATED_SUFFIX: Final = "-mien.jpg"
 
-#: What is no path but an address.
-URL: Final = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+#: What is no path but an address, and its protocol.
+URL: Final = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,7 +15,6 @@ from mien.cli.calibrate import calibrate
 from mien.cli.compare import compare
 from mien.cli.cross_validate import cross_validate
 from mien.cli.data import app as data_app
-from mien.cli.errors import USER_ERROR
 from mien.cli.evaluate import evaluate
 from mien.cli.explain import explain
 from mien.cli.export import export
@@ -30,6 +29,9 @@ from mien.cli.tune import tune
 from mien.cli.video import video
 from mien.cli.webcam import webcam
 from mien.errors import MienError
+
+#: Exit code of a user's mistake: a wrong call or an input that cannot be used.
+USER_ERROR = 2
 
 #: Root of what Typer raises for a wrong call. Some of its versions take it from click and others
 #: bring their own; this child of it is public in all.

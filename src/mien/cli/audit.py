@@ -12,8 +12,8 @@ import typer
 
 from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, VotesOption, open_dataset
-from mien.cli.errors import require_extra
 from mien.cli.outputs import PAGE, announce, check_output
+from mien.errors import require_extra
 
 if TYPE_CHECKING:
     from mien.audit import Audit

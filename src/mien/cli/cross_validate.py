@@ -7,7 +7,6 @@ import typer
 
 from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, VotesOption
-from mien.cli.errors import require_extra
 from mien.cli.outputs import check_output, folder_option
 from mien.cli.runs import (
     DataOption,
@@ -18,6 +17,7 @@ from mien.cli.runs import (
     open_inputs,
     stoppable,
 )
+from mien.errors import require_extra
 
 if TYPE_CHECKING:
     from mien.evaluation.out_of_sample import CrossValidation

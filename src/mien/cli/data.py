@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.cli.console import plain_console
-from mien.cli.errors import require_extra
 from mien.cli.outputs import PAGE, announce, check_output, folder_option
+from mien.errors import require_extra
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mien.cli.console import plain_console
-from mien.cli.errors import require_extra
 from mien.cli.outputs import announce, check_output
 from mien.cli.video_progress import outcome_lines
+from mien.errors import require_extra
 
 if TYPE_CHECKING:
     from mien.analysis.picture_jobs import PictureJob, PictureOptions

@@ -8,9 +8,9 @@ import typer
 
 from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, open_dataset
-from mien.cli.errors import require_extra
 from mien.cli.outputs import PAGE, announce, check_output
 from mien.cli.runs import OverrideOption
+from mien.errors import require_extra
 
 if TYPE_CHECKING:
     from rich.table import Table

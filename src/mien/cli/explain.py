@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mien.cli.console import plain_console
-from mien.cli.errors import require_extra
 from mien.cli.outputs import announce, check_output
-from mien.errors import MediaError
+from mien.errors import MediaError, require_extra
 
 if TYPE_CHECKING:
     from mien.evaluation.explanation import FaceExplanation, Method

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.errors import require_extra
 from mien.cli.outputs import check_output
+from mien.errors import require_extra
 
 
 def export(

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from mien.cli.data import OwnClassesOption, VotesOption
-from mien.cli.errors import require_extra
 from mien.cli.outputs import announce, check_output
 from mien.cli.runs import (
     DataOption,
@@ -16,6 +15,7 @@ from mien.cli.runs import (
     open_inputs,
     usage_errors,
 )
+from mien.errors import require_extra
 
 #: Formats that the curve is drawn in, by suffix.
 FORMATS = (".png", ".svg", ".pdf")

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.console import plain_console
-from mien.cli.errors import require_extra
 from mien.cli.outputs import announce, check_output
-from mien.errors import RecipeError
+from mien.errors import RecipeError, require_extra
 from mien.expressions import EXPRESSIONS, unknown_name
 
 if TYPE_CHECKING:

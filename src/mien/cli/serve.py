@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from mien.cli.analyze import UncertainOption
-from mien.cli.errors import require_extra
 from mien.cli.runs import usage_errors
+from mien.errors import require_extra
 
 
 def serve(

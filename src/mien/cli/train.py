@@ -12,7 +12,6 @@ from rich.progress import Progress as Bar
 
 from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, VotesOption
-from mien.cli.errors import require_extra
 from mien.cli.outputs import check_output, folder_option
 from mien.cli.runs import (
     INTERRUPTED,
@@ -26,7 +25,7 @@ from mien.cli.runs import (
     open_inputs,
     usage_errors,
 )
-from mien.errors import CheckpointError
+from mien.errors import CheckpointError, require_extra
 from mien.metadata import CLASSICAL_FILE
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ import typer
 
 from mien.cli.console import plain_console
 from mien.cli.data import LARGEST_SEED, OwnClassesOption, VotesOption
-from mien.cli.errors import require_extra
 from mien.cli.outputs import check_output, folder_option
 from mien.cli.runs import (
     DataOption,
@@ -20,6 +19,7 @@ from mien.cli.runs import (
     stoppable,
     usage_errors,
 )
+from mien.errors import require_extra
 
 if TYPE_CHECKING:
     from rich.table import Table

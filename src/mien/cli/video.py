@@ -28,11 +28,10 @@ from mien.cli.engines import (
     list_failures,
     threads_a_worker,
 )
-from mien.cli.errors import require_extra
 from mien.cli.outputs import PAGE, announce, check_output
 from mien.cli.runs import INTERRUPTED, command_to_go_on
 from mien.cli.video_progress import ClipsDisplay, failure_line, stop_on_signals
-from mien.errors import MediaError
+from mien.errors import MediaError, require_extra
 
 if TYPE_CHECKING:
     from mien.analysis.video.clips import ClipJob, ClipOutcome, ReadingOptions

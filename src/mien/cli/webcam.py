@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Protocol, Self
 import typer
 
 from mien.cli.analyze import MinFaceOption, ModelOption, UncertainOption
-from mien.cli.errors import require_extra
 from mien.cli.outputs import announce, check_output
 from mien.cli.runs import counted
 from mien.cli.video import TableOption
-from mien.errors import MediaError
+from mien.errors import MediaError, require_extra
 
 if TYPE_CHECKING:
     from PIL import Image

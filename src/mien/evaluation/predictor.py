@@ -119,7 +119,8 @@ def faces_as_trained(predictor: Predictor, dataset: ExpressionDataset) -> Expres
     recipe = recipe_from_dict(predictor.recipe)
     if dataset.classes == predictor.classes:  # merged before, or never to be
         recipe = replace(recipe, data=replace(recipe.data, classes=()))
-    if not _was_trained_on(predictor, dataset, recipe.data.train):
+    leaves_out = recipe.data.clean or recipe.data.hold_out > 0
+    if leaves_out and not _was_trained_on(predictor, dataset, recipe.data.train):
         recipe = replace(recipe, data=replace(recipe.data, clean=False, hold_out=0.0))
     return prepare_splits(recipe, dataset)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from mien.analysis.media import URL
 from mien.analysis.video.decoding import import_av, reason
 from mien.errors import MediaError
 
-_URL: Final = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 #: User and password of a URL, up to the last @ before its path as FFmpeg reads it.
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#]*@")
 
@@ -44,7 +44,7 @@ def find_address(source: int | str | os.PathLike[str], timeout_s: float) -> Addr
         return _camera(f"camera {int(text)}", int(text))
     if path.is_char_device():
         return _camera(text, text)
-    match = _URL.match(text)
+    match = URL.match(text)
     if match is None:
         options = {"protocol_whitelist": "file"}
         return Address(name=text, url=f"file:{text}", kind="file", options=options)
