@@ -1,11 +1,20 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError
-from mien.evaluation.training_facts import TrainingFacts, read_training_facts
+from mien.evaluation.predictor import open_predictor
+from mien.evaluation.training_facts import (
+    PlainReading,
+    TrainingFacts,
+    read_plainly,
+    read_training_facts,
+)
 
 
 def test_a_run_tells_its_training(trained: Path) -> None:
@@ -16,7 +25,7 @@ def test_a_run_tells_its_training(trained: Path) -> None:
     assert facts.minutes == pytest.approx(summary["minutes"])
     assert (facts.dynamics.epochs, facts.dynamics.best_epoch) == (2, summary["best_epoch"])
     assert (facts.varied, facts.label_smoothing, facts.refine_from) == (False, 0, None)
-    assert facts.caveat() == ""
+    assert (facts.dropout, facts.plain, facts.caveat()) == (False, None, "")
 
 
 def test_varied_faces_and_smoothed_labels_are_said(trained: Path, tmp_path: Path) -> None:
@@ -29,20 +38,64 @@ def test_varied_faces_and_smoothed_labels_are_said(trained: Path, tmp_path: Path
     facts = read_training_facts(run)
 
     assert facts is not None
-    assert "augmented training faces" in facts.caveat()
+    assert "on augmented faces" in facts.caveat()
+    assert "the gap is larger" in facts.caveat()
     assert facts.verdict() == f"{facts.dynamics.verdict()} {facts.caveat()}"
     assert facts.to_dict()["verdict"] == facts.verdict()
     assert "from epoch 2 on" in facts.caveat()
     assert "smoothed labels" in facts.caveat()
 
 
-def test_facts_survive_json(trained: Path) -> None:
+def test_dropout_is_said(trained: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    recipe = (run / "recipe.toml").read_text()
+    (run / "recipe.toml").write_text(recipe.replace("\ndropout = 0.0\n", "\ndropout = 0.3\n"))
+
+    facts = read_training_facts(run)
+
+    assert facts is not None
+    assert facts.dropout
+    assert "measured while it learns, with dropout, which lowers them" in facts.caveat()
+
+
+def test_the_gap_is_of_plain_faces_where_they_are_known(trained: Path) -> None:
     facts = read_training_facts(trained)
     assert facts is not None
+    best = facts.dynamics.val_accuracy
+    assert best is not None
+
+    plain = replace(facts, plain=PlainReading(accuracy=1.0, faces=12), varied=True)
+
+    assert plain.dynamics.gap_points == pytest.approx(100 * (1 - best))
+    assert plain.dynamics.overfits == (best <= 0.9)
+    assert "it reads 100.0 % of the training faces" in plain.verdict()
+    assert "on 12 training faces drawn at random" in plain.verdict()
+
+
+def test_a_model_reads_its_own_training_faces_plainly(
+    trained: Path, faces: ExpressionDataset
+) -> None:
+    predictor = open_predictor(trained)
+    training = faces.split("Training")
+
+    plain = read_plainly(predictor, faces)
+
+    assert plain is not None
+    right = predictor.logits(training.images).argmax(axis=1) == training.labels
+    assert (plain.accuracy, plain.faces) == (pytest.approx(right.mean()), len(training))
+    others = replace(training, images=np.rot90(training.images, axes=(1, 2)).copy())
+    assert read_plainly(predictor, others) is None
+    assert read_plainly(predictor, faces.split("PublicTest")) is None
+
+
+def test_facts_survive_json(trained: Path) -> None:
+    read = read_training_facts(trained)
+    assert read is not None
+    facts = replace(read, dropout=True, plain=PlainReading(accuracy=0.75, faces=40))
 
     back = TrainingFacts.from_dict(json.loads(json.dumps(facts.to_dict())))
 
-    assert back.minutes == facts.minutes
+    assert (back.minutes, back.dropout, back.plain) == (facts.minutes, True, facts.plain)
     assert back.dynamics.gap_points == pytest.approx(facts.dynamics.gap_points, abs=1e-3)
     assert len(back.history) == len(facts.history) == 2
 

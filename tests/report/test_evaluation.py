@@ -7,6 +7,7 @@ import pytest
 
 from mien.data.dataset import ExpressionDataset
 from mien.evaluation import Evaluation, evaluate, read_evaluation
+from mien.evaluation.training_facts import PlainReading
 from mien.report.evaluation import write_evaluation_page
 
 
@@ -61,11 +62,13 @@ def test_what_is_not_known_of_the_faces_is_told(measured: Evaluation, tmp_path: 
 
 def test_overfitting_stands_out(measured: Evaluation, tmp_path: Path) -> None:
     assert measured.training is not None
-    rows = [{**row, "train_accuracy": row["val_accuracy"]} for row in measured.training.history]
-    level = replace(measured.training, history=tuple({**row, "val_loss": 1.0} for row in rows))
-    apart = replace(
-        level, history=tuple({**row, "train_accuracy": 1.0, "val_accuracy": 0.5} for row in rows)
+    even = {"train_accuracy": 0.5, "val_accuracy": 0.5, "val_loss": 1.0}
+    level = replace(
+        measured.training,
+        history=tuple({**row, **even} for row in measured.training.history),
+        plain=PlainReading(accuracy=0.5, faces=40),
     )
+    apart = replace(level, plain=PlainReading(accuracy=1.0, faces=40))
 
     page = page_of(replace(measured, training=level), tmp_path)
     assert 'class="warning"' not in page

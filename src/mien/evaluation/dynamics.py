@@ -27,6 +27,7 @@ class TrainingDynamics:
         epochs: Epochs finished.
         best_epoch: The epoch of the best validation accuracy, from 1; its weights are the model.
         train_accuracy: Training accuracy in that epoch, 0 to 1; None where it is not a number.
+            Where it is known, that of the finished model on plain training faces.
         val_accuracy: Validation accuracy in that epoch, likewise.
         lowest_loss_epoch: The epoch of the lowest validation loss, from 1; None where it never was
             a number.
@@ -100,12 +101,17 @@ class TrainingDynamics:
         )
 
 
-def training_dynamics(rows: Sequence[Mapping[str, float]]) -> TrainingDynamics:
+def training_dynamics(
+    rows: Sequence[Mapping[str, float]], *, plain_accuracy: float | None = None
+) -> TrainingDynamics:
     """Judge a run by its epochs.
 
     Args:
         rows: One an epoch with ``epoch``, ``train_accuracy``, ``val_accuracy`` and ``val_loss``,
             and ``train_loss`` where it is known, in order, at least one.
+        plain_accuracy: What the weights of the best epoch reach on training faces read as the
+            validation faces are, 0 to 1; by default that epoch's own training accuracy counts,
+            which dropout and augmentation lower.
 
     Raises:
         ValueError: There are no epochs.
@@ -122,7 +128,9 @@ def training_dynamics(rows: Sequence[Mapping[str, float]]) -> TrainingDynamics:
     return TrainingDynamics(
         epochs=len(rows),
         best_epoch=int(best["epoch"]),
-        train_accuracy=finite_or_none(best["train_accuracy"]),
+        train_accuracy=finite_or_none(
+            best["train_accuracy"] if plain_accuracy is None else plain_accuracy
+        ),
         val_accuracy=finite_or_none(best["val_accuracy"]),
         lowest_loss_epoch=(
             int(rows[lowest]["epoch"]) if math.isfinite(rows[lowest]["val_loss"]) else None

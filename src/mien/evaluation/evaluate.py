@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,7 +36,7 @@ from mien.evaluation.protocol import (
 from mien.evaluation.robustness.measure import measure_robustness
 from mien.evaluation.speed.card import measure_speed
 from mien.evaluation.speed.latency import measure_latency
-from mien.evaluation.training_facts import TrainingFacts, read_training_facts
+from mien.evaluation.training_facts import TrainingFacts, read_plainly, read_training_facts
 from mien.metadata import file_sha256, model_file
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def evaluate(
         uncertain_below=predictor.uncertain_below,
         calibration=measure_calibration(logits, part.labels) if np.isfinite(logits).all() else None,
         **_measure_parts(parts, models, predictors, part, tta=tta, tell=tell),
-        training=_training_facts(models),
+        training=_training_facts(models, predictors[0], prepared[0]),
         **_recipe_facts(predictors),
         probabilities=softmax(logits),
         faces=part,
@@ -230,9 +231,12 @@ def _recipe_facts(predictors: Sequence[Predictor]) -> dict[str, Any]:
     }
 
 
-def _training_facts(models: Sequence[str | Path]) -> TrainingFacts | None:
+def _training_facts(
+    models: Sequence[str | Path], predictor: Predictor, dataset: ExpressionDataset
+) -> TrainingFacts | None:
     run = Path(models[0])
-    return read_training_facts(run) if len(models) == 1 and run.is_dir() else None
+    facts = read_training_facts(run) if len(models) == 1 and run.is_dir() else None
+    return replace(facts, plain=read_plainly(predictor, dataset)) if facts else None
 
 
 def _faces_sha256(part: ExpressionDataset) -> str:
