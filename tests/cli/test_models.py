@@ -114,3 +114,13 @@ def test_mistakes_name_the_nearest(arguments: list[str], reason: str) -> None:
 )
 def test_a_wrong_call_is_exit_code_2(arguments: list[str]) -> None:
     assert CliRunner().invoke(app, ["models", *arguments]).exit_code == 2
+
+
+def test_a_frozen_recipe_trains_what_comes_after_its_features() -> None:
+    facts = json.loads(call("--recipe", "deep-cnn", "--set", "frozen=true", "--json"))
+    whole = json.loads(call("--recipe", "deep-cnn", "--json"))
+
+    after = [layer for layer in whole["layers"] if layer["name"].startswith(("dense", "head"))]
+    assert facts["parameters"] == whole["trainable_parameters"]
+    assert facts["trainable_parameters"] == sum(layer["parameters"] for layer in after)
+    assert 0 < facts["trainable_parameters"] < facts["parameters"]

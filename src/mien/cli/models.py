@@ -67,6 +67,7 @@ def models(
     with require_extra("train"):
         from mien.models import MODELS, summarise  # noqa: PLC0415
         from mien.models.diagram import write_diagram  # noqa: PLC0415
+        from mien.training.initial import freeze  # noqa: PLC0415
         from mien.training.recipe_file import load_recipe, recipe_from_dict  # noqa: PLC0415
 
         if recipe is not None:
@@ -83,6 +84,8 @@ def models(
         if loaded.model_name not in MODELS:
             raise typer.BadParameter(f"{loaded.model_name} is no network and has no layers")
         network = loaded.network.build(classes or len(loaded.data.classes or EXPRESSIONS))
+        if loaded.frozen:
+            freeze(network)
         summary = summarise(network)
         if diagram is not None:
             write_diagram(diagram, summary, title=title)

@@ -209,9 +209,14 @@ def build_network(recipe: Recipe, training: ExpressionDataset, start: Start) -> 
     if recipe.frozen:
         if not known:
             raise RecipeError("frozen: random features stay random: set initial or pretrained")
-        for module in frozen_modules(network):
-            module.requires_grad_(False)
+        freeze(network)
     return network.to(memory_format=torch.channels_last)
+
+
+def freeze(network: nn.Module) -> None:
+    """Leave the features of a network out of learning: only what comes after them is learned."""
+    for module in frozen_modules(network):
+        module.requires_grad_(False)
 
 
 def hold_frozen(network: nn.Module, recipe: Recipe) -> None:
