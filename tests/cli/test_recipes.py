@@ -43,13 +43,22 @@ def test_json_has_every_fact() -> None:
 
 
 def test_markdown_is_a_table_with_how_it_was_measured() -> None:
-    header, rule, *rows = call("--markdown").splitlines()
+    table, notes = call("--markdown").split("\n\n")
+    header, rule, *rows = table.splitlines()
     mien_s = next(row for row in rows if "| mien-s |" in row)
 
     assert len(rows) == len(recipe_names())
     assert {line.count("|") for line in (header, rule, *rows)} == {11}
     assert "| 68.46 %, one seed | 66.73 % | 0.657 | 2.82 M | 134 |" in mien_s
     assert "| `mien train mien-s` |" in mien_s
+    assert any(
+        line.startswith("- cnn-70: ") and "short of the report" in line
+        for line in notes.splitlines()
+    )
+
+
+def test_one_recipe_without_a_note_is_a_table_alone() -> None:
+    assert "\n\n" not in call("pca-knn", "--markdown")
 
 
 def test_mistakes() -> None:

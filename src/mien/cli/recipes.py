@@ -30,7 +30,8 @@ def recipes(
     name: Annotated[str | None, typer.Argument(help="A recipe; none lists them.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print a Markdown table, with how it was measured.")
+        bool,
+        typer.Option("--markdown", help="Print a Markdown table: figures, how measured, notes."),
     ] = False,
 ) -> None:
     """List the packaged recipes with reported and measured figures, or print one.
@@ -119,6 +120,9 @@ def _markdown_lines(recipes: Sequence["PackagedRecipe"]) -> Iterator[str]:
                 f"`{measured.command}`",
             ]
         yield _markdown_row([*cells, *[""] * (len(_COLUMNS) - len(cells))])
+    measurements = {recipe.name: recipe.figures.measured for recipe in recipes}
+    notes = [f"- {name}: {m.note}" for name, m in measurements.items() if m and m.note]
+    yield from ("", *notes) if notes else ()
 
 
 def _without_copies(measured: "Measurement") -> str:

@@ -170,7 +170,8 @@ class ScheduleConfig:
         name: ``cosine`` or ``linear`` decay to zero, ``constant``, or ``plateau``: lowered when
             the validation loss has stopped falling.
         factor: What ``plateau`` multiplies the rate by.
-        plateau_epochs: Epochs without a lower validation loss that ``plateau`` waits.
+        plateau_epochs: Epochs in a row without a lower validation loss that ``plateau`` bears; the
+            next one lowers the rate, as torch's ``ReduceLROnPlateau`` counts.
         warmup: Share of the first decay's steps spent rising from a twenty-fifth to the full rate.
         restart_epochs: After how many epochs the rate has decayed and starts anew, each time;
             those that training does not reach do not count.
