@@ -190,6 +190,8 @@ def test_explore_writes_a_page_and_a_summary(
     assert "Exploration of fer2013.csv" in output.read_text("utf-8")
     captured = capsys.readouterr()
     assert "pixels" in captured.out
+    assert "no value is missing or unreadable" in captured.out
+    assert "<td>Usage</td><td>0</td><td>0</td>" in output.read_text("utf-8")
     assert captured.err.splitlines()[-1] == f"written: {output}"
 
 
@@ -214,6 +216,53 @@ def test_explore_prints_json(
     assert json.loads(captured.out)["images"] == 12
     assert "written: exploration.html" in captured.err
     assert (tmp_path / "exploration.html").is_file()
+
+
+def test_explore_shows_what_the_others_refuse(
+    run: Run, csv_file: Path, cache_dir: Path, tmp_path: Path, capsys: Any
+) -> None:
+    lines = csv_file.read_text().splitlines()
+    lines[2] = lines[2][1:]
+    lines[3] = "9" + lines[3][1:]
+    lines[5] = lines[5].replace(" ", " 256 ", 1)
+    lines[6] = lines[6].rpartition(",")[0] + ","
+    csv_file.write_text("\n".join(lines) + "\n\n")
+    output = tmp_path / "page.html"
+    assert run("prepare", str(csv_file)) == 2
+    (refusal,) = capsys.readouterr().err.splitlines()
+    assert "row 2: emotion '' is none of" in refusal
+    assert "('mien data explore' lists all that cannot be read)" in refusal
+
+    assert run("explore", str(csv_file), "--output", str(output)) == 0
+    assert list(cache_dir.rglob("*.npz")) == []
+    shown = capsys.readouterr().out
+    assert (
+        "note: 4 images are left out here, with values missing or unreadable (emotion 1 missing, "
+        "emotion 1 unreadable, pixels 1 unreadable, Usage 1 missing)"
+    ) in shown
+    page = output.read_text("utf-8")
+    assert "8 faces in" in page
+    for row in ("<td>emotion</td><td>1</td><td>1</td>", "<td>pixels</td><td>0</td><td>1</td>"):
+        assert row in page
+    assert "<td>Usage</td><td>1</td><td>0</td>" in page
+    assert "<td>row 5</td><td>pixels</td><td>unreadable</td>" in page
+    assert "pixel 2 is 256, expected 0 to 255" in page
+
+
+def test_explore_shows_damaged_pictures(run: Run, tmp_path: Path, capsys: Any) -> None:
+    folder = tmp_path / "faces" / "happy"
+    folder.mkdir(parents=True)
+    Image.new("L", (48, 48), 200).save(folder / "a.png")
+    (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:50])
+    (folder / "c.png").touch()
+    output = tmp_path / "page.html"
+    assert run("explore", str(tmp_path / "faces"), "--output", str(output), "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["images"], facts["left_out"]) == (1, 2)
+    assert [each["name"] for each in facts["problems"]] == ["happy/b.png", "happy/c.png"]
+    page = output.read_text("utf-8")
+    assert "<td>pixels</td><td>1</td><td>1</td>" in page
+    assert "<td>happy/c.png</td><td>pixels</td><td>missing</td>" in page
 
 
 def test_explore_without_data_is_one_line(

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mien.data.dataset import ExpressionDataset
-from mien.data.exploration import explore
+from mien.data.exploration import LISTED_PROBLEMS, explore
+from mien.data.row_problems import RowProblem
 from mien.data.synthetic import synthetic_faces
 from mien.errors import DataError
 from mien.expressions import FERPLUS_COLUMNS
@@ -111,3 +112,28 @@ def test_one_image_is_enough_and_none_is_refused(faces: ExpressionDataset) -> No
     assert not facts.is_outlier.any()
     with pytest.raises(DataError, match="no images"):
         explore(faces.take([]))
+
+
+def test_rows_left_out_are_counted_and_come_first(faces: ExpressionDataset) -> None:
+    problems = [
+        RowProblem(name=f"row {row}", column="pixels", missing=row < 2, reason="0 pixels")
+        for row in range(30)
+    ]
+    problems.append(RowProblem(name="row 29", column="Usage", missing=True, reason="empty"))
+    facts = explore(faces.take(range(3)), problems=problems)
+    assert facts.left_out == 30
+    assert facts.findings()[0] == (
+        "30 images are left out here, with values missing or unreadable (pixels 2 missing, "
+        "pixels 28 unreadable, Usage 1 missing); training refuses the data set"
+    )
+    values = json.loads(json.dumps(facts.to_dict()))
+    assert values["left_out"] == 30
+    assert values["missing_values"]["pixels"] == {"missing": 2, "unreadable": 28}
+    assert values["missing_values"]["emotion"] == {"missing": 0, "unreadable": 0}
+    assert len(values["problems"]) == LISTED_PROBLEMS
+    assert values["problems"][0] == {
+        "name": "row 0",
+        "column": "pixels",
+        "missing": True,
+        "reason": "0 pixels",
+    }

@@ -10,11 +10,14 @@ import pytest
 import mien.data.text_blocks
 from mien.data.dataset import ExpressionDataset
 from mien.data.fer2013_csv import read_fer2013_csv
+from mien.data.row_problems import RowProblem
 from mien.errors import DataError, MissingExtraError
 
 CsvText = Callable[..., bytes]
 
 PIXELS = " ".join(["100"] * 2304)
+SHORT = " ".join(["1"] * 2303)
+HINT = " ('mien data explore' lists all that cannot be read)"
 
 
 def read(data: bytes | str, *, gzipped: bool = False) -> ExpressionDataset:
@@ -28,7 +31,15 @@ def complaint(data: bytes | str, *, gzipped: bool = False) -> str:
     message = str(caught.value)
     assert message.startswith("fer2013.csv: ")
     assert "\n" not in message
-    return message.removeprefix("fer2013.csv: ")
+    return message.removeprefix("fer2013.csv: ").removesuffix(HINT)
+
+
+def survey(data: bytes | str) -> tuple[list[str], list[RowProblem]]:
+    """Return the names of the images that can be read, and what is wrong with the others."""
+    problems: list[RowProblem] = []
+    data = data.encode() if isinstance(data, str) else data
+    found = read_fer2013_csv(io.BytesIO(data), source="fer2013.csv", problems=problems)
+    return found.names.tolist(), problems
 
 
 @pytest.mark.parametrize(
@@ -168,3 +179,90 @@ def test_pyarrow_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", no_pyarrow)
     with pytest.raises(MissingExtraError, match=r"pip install 'mien\[train\]'"):
         read("emotion,pixels,Usage\n")
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "missing", "reason"),
+    [
+        (f",{PIXELS},Training", "emotion", True, "emotion '' is none of 0, 1,"),
+        (f" nan ,{PIXELS},Training", "emotion", True, "emotion 'nan' is none of 0, 1,"),
+        (f"9,{PIXELS},Training", "emotion", False, "emotion '9' is none of 0, 1,"),
+        (f"3,{PIXELS},", "Usage", True, "Usage '' is none of Training, PublicTest"),
+        (f"3,{PIXELS},Tarining", "Usage", False, "Usage 'Tarining' is none of Training"),
+        ("3,,Training", "pixels", True, "0 pixels, expected 2,304"),
+        (f"3,{SHORT},Training", "pixels", False, "2,303 pixels, expected 2,304"),
+        (f"3,{PIXELS} 1,Training", "pixels", False, "2,305 pixels, expected 2,304"),
+        (f"3,{SHORT} 256,Training", "pixels", False, "pixel 2304 is 256, expected 0 to 255"),
+        (f"3,{SHORT} x,Training", "pixels", False, "pixel 2304 is 'x', expected a whole number"),
+        (f"3,{PIXELS}", "row", False, "2 columns, the header has 3"),
+        (f"3,{PIXELS},Training,more", "row", False, "4 columns, the header has 3"),
+    ],
+)
+@pytest.mark.parametrize("position", [1, 3, 40])
+def test_a_row_that_cannot_be_read_is_left_out_where_problems_are_collected(
+    csv_text: CsvText, row: str, column: str, missing: bool, reason: str, position: int
+) -> None:
+    lines = csv_text().decode().splitlines()
+    lines[position] = row
+    kept, (problem,) = survey("\n\n".join(lines))  # blank lines are no rows
+    assert kept == [f"row {number}" for number in range(1, 41) if number != position]
+    assert (problem.name, problem.column) == (f"row {position}", column)
+    assert problem.missing == missing
+    assert problem.reason.startswith(reason)
+    with pytest.raises(DataError, match="'mien data explore' lists all that cannot be read"):
+        read("\n".join(lines))
+
+
+def test_what_is_kept_is_what_the_other_rows_hold(
+    csv_text: CsvText, dataset: ExpressionDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mien.data.text_blocks, "BLOCK_BYTES", 20_000)
+    lines = csv_text().decode().splitlines()
+    for number, row in {1: ",,", 2: "1", 8: "1,2", 9: f"8,{SHORT},Training", 30: "0,,"}.items():
+        lines[number] = row
+    problems: list[RowProblem] = []
+    data = io.BytesIO("\n".join(lines).encode())
+    found = read_fer2013_csv(data, source="fer2013.csv", problems=problems)
+
+    kept = [number - 1 for number in range(1, 41) if number not in (1, 2, 8, 9, 30)]
+    assert np.array_equal(found.images, dataset.images[kept])
+    assert np.array_equal(found.labels, dataset.labels[kept])
+    assert np.array_equal(found.split_codes, dataset.split_codes[kept])
+    assert found.names.tolist() == [f"row {number + 1}" for number in kept]
+    assert [(each.name, each.column) for each in problems] == [
+        *(("row 1", column) for column in ("emotion", "Usage", "pixels")),
+        ("row 2", "row"),
+        ("row 8", "row"),
+        *(("row 9", column) for column in ("emotion", "pixels")),
+        *(("row 30", column) for column in ("Usage", "pixels")),
+    ]
+
+
+def test_nothing_is_collected_from_a_sound_file(
+    csv_text: CsvText, dataset: ExpressionDataset
+) -> None:
+    kept, problems = survey(csv_text())
+    assert (len(kept), problems) == (len(dataset), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"label,pixels\n3,{PIXELS}\n", "no column 'emotion' among label, pixels"),
+        ("emotion,pixels\n", "a header but no rows"),
+        (
+            f"emotion,pixels\n7,{PIXELS}\n,\n",
+            "no row or picture of it can be read; the first, row 1: emotion '7' is none of",
+        ),
+        (
+            f"emotion,pixels,Usage\n7,{PIXELS}\n",
+            "no row or picture of it can be read; the first, row 1: 2 columns, the header has 3",
+        ),
+    ],
+)
+def test_a_file_without_a_column_or_a_sound_row_is_refused_all_the_same(
+    text: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=f"^fer2013.csv: {message}") as caught:
+        survey(text)
+    assert "explore" not in str(caught.value)

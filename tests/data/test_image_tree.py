@@ -11,6 +11,7 @@ from PIL import Image
 import mien.data.image_tree
 from mien.data.dataset import ExpressionDataset
 from mien.data.image_tree import list_images, read_image_tree
+from mien.data.row_problems import RowProblem
 from mien.errors import DataError
 from mien.preprocess import resize_face, to_gray
 
@@ -168,3 +169,40 @@ def test_names_are_taken_as_they_are_where_asked() -> None:
 
     assert found.classes == ("Sad", "bored", "happy")
     assert found.labels.tolist() == [2, 1, 0]
+
+
+def test_pictures_that_cannot_be_read_are_left_out_where_problems_are_collected() -> None:
+    def read_file(path: str) -> bytes:
+        if path == "sad/locked.png":
+            raise DataError(f"/home/me/{path}: cannot be read: Permission denied")
+        return files[path]
+
+    files = {
+        "sad/empty.png": b"",
+        "happy/a.png": picture(),
+        "sad/cut.jpg": picture(file_format="JPEG", size=(90, 90))[:-9],
+        "sad/locked.png": b"",
+        "angry/text.png": b"no picture",
+        "fear/z.png": picture(colour=9),
+    }
+    problems: list[RowProblem] = []
+    found = read_image_tree(list(files), read_file, source="mine", problems=problems)
+
+    assert found.names.tolist() == ["happy/a.png", "fear/z.png"]
+    assert found.labels.tolist() == [3, 2]
+    assert found.images[:, 0, 0].tolist() == [200, 9]
+    assert [(each.name, each.column, each.missing) for each in problems] == [
+        ("sad/empty.png", "pixels", True),
+        ("sad/cut.jpg", "pixels", False),
+        ("sad/locked.png", "pixels", False),
+        ("angry/text.png", "pixels", False),
+    ]
+    reasons = [each.reason for each in problems]
+    assert reasons[0] == "not a picture in a format that can be read"
+    assert reasons[1].startswith("damaged picture: ")
+    assert reasons[2] == "cannot be read: Permission denied"
+
+    del files["sad/locked.png"]
+    assert complaint(files).endswith("('mien data explore' lists all that cannot be read)")
+    with pytest.raises(DataError, match=r"mine: no row or picture .* the first, sad/"):
+        read_image_tree(["sad/empty.png"], read_file, source="mine", problems=[])

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.data import load_dataset, load_fer2013, save_dataset
+import mien.data.sources
+from mien.data import load_dataset, load_fer2013, prepare_dataset, save_dataset, store
 from mien.data.dataset import ExpressionDataset
 from mien.data.fer2013 import FER2013_COUNTS
+from mien.data.row_problems import RowProblem
 from mien.errors import DataError
 from mien.expressions import EXPRESSIONS
 
@@ -258,3 +260,84 @@ def test_classes_of_ones_own_are_cached_apart(tmp_path: Path) -> None:
     for _ in range(2):
         assert load_dataset(tmp_path / "faces").classes == EXPRESSIONS
         assert load_dataset(tmp_path / "faces", own_classes=True).classes == ("happy", "sad")
+
+
+def damaged(text: bytes, *rows: int) -> bytes:
+    """Return a CSV with the emotion taken from some of its rows."""
+    lines = text.splitlines()
+    for row in rows:
+        lines[row] = lines[row][1:]
+    return b"\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("fer2013.csv", lambda text: text),
+        ("fer2013.csv.gz", gzip.compress),
+        ("archive.zip", lambda text: zipped({"fer2013.csv": text})),
+        ("f.tar.gz", lambda text: tarred({"fer2013.csv": text}, "w:gz")),
+        ("f.tar", lambda text: tarred({"icml_face_data.csv": text}, "w")),
+    ],
+)
+def test_a_data_set_that_lacks_rows_is_never_kept(
+    put: Any, csv_text: CsvText, cache_dir: Path, name: str, pack: Any
+) -> None:
+    path = put(name, pack(damaged(csv_text(), 1, 5)))
+    for _ in range(2):
+        problems: list[RowProblem] = []
+        prepared = prepare_dataset(path, problems=problems)
+        assert [each.name for each in problems] == ["row 1", "row 5"]
+        assert len(prepared.dataset) == 38
+        assert prepared.dataset.fingerprint == ""
+        assert (prepared.cache_file, prepared.from_cache) == (None, False)
+        assert list(cache_dir.rglob("*.npz")) == []
+        with pytest.raises(DataError, match="row 1: emotion '' is none of"):
+            load_dataset(path)
+
+
+def test_a_sound_source_comes_from_the_cache_with_problems_collected_or_not(
+    put: Any, csv_text: CsvText, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put("fer2013.csv", csv_text())
+    problems: list[RowProblem] = []
+    first = prepare_dataset(path, problems=problems)
+    assert prepare_dataset(path).from_cache
+    assert prepare_dataset(path, problems=problems).from_cache
+    assert problems == []
+    assert first.dataset.fingerprint == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_pictures_that_cannot_be_read_are_collected(
+    tmp_path: Path,
+    put: Any,
+    kaggle_images: dict[str, bytes],
+    write_tree: WriteTree,
+    monkeypatch: pytest.MonkeyPatch,
+    packed: bool,
+) -> None:
+    empty, cut, large = sorted(kaggle_images)[:3]
+    files = {**kaggle_images, empty: b"", cut: kaggle_images[cut][:-30], large: b"x" * 9999}
+    path = put("a.zip", zipped(files)) if packed else write_tree(tmp_path / "images", files)
+    for module in (store, mien.data.sources):
+        monkeypatch.setattr(module, "MAX_IMAGE_BYTES", 9000)
+    problems: list[RowProblem] = []
+    assert len(load_dataset(path, problems=problems)) == 37
+    assert [(each.name, each.missing) for each in problems] == [
+        (empty, True),
+        (cut, False),
+        (large, False),
+    ]
+    assert problems[2].reason == "too large for a face"
+
+
+def test_votes_are_not_matched_with_rows_left_out(
+    put: Any, dataset: ExpressionDataset, csv_text: CsvText, votes_text: VotesText, caplog: Any
+) -> None:
+    path = put("fer2013.csv", damaged(csv_text(), 1))
+    votes_path = put("fer2013new.csv", votes_text(dataset).encode())
+    with pytest.raises(DataError, match=r"rows of fer2013.csv are left out .* without votes"):
+        load_dataset(path, votes=votes_path, problems=[])
+    assert load_dataset(path, votes="auto", problems=[]).votes is None
+    assert "rows are left out, so no FER+ votes" in caplog.text

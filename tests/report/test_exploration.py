@@ -1,5 +1,5 @@
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 from mien.data import ExpressionDataset
 from mien.data.exploration import explore
 from mien.data.projection import project_faces
+from mien.data.row_problems import RowProblem
 from mien.data.synthetic import synthetic_faces
 from mien.report.exploration import write_exploration
 
@@ -18,9 +19,12 @@ Draw = Callable[..., str]
 def draw(tmp_path_factory: pytest.TempPathFactory) -> Draw:
     path = tmp_path_factory.mktemp("report") / "page.html"
 
-    def page(dataset: ExpressionDataset, source: str = "faces") -> str:
+    def page(
+        dataset: ExpressionDataset, source: str = "faces", problems: Sequence[RowProblem] = ()
+    ) -> str:
         projection = project_faces(dataset)
-        write_exploration(path, dataset, explore(dataset), projection, source=source)
+        facts = explore(dataset, problems=problems)
+        write_exploration(path, dataset, facts, projection, source=source)
         return path.read_text("utf-8")
 
     return page
@@ -43,6 +47,7 @@ def test_the_page_needs_no_other_file(faces: ExpressionDataset, draw: Draw) -> N
     assert len(gallery(page, "Eigenfaces and their share")) == 18
     assert "Too few different images" not in page
     assert "FER+" not in page
+    assert "<tr><td>pixels</td><td>0</td><td>0</td></tr>" in page
 
 
 def test_samples_and_extremes_are_shown_by_name(faces: ExpressionDataset, draw: Draw) -> None:
@@ -91,3 +96,16 @@ def test_votes_are_told_where_there_are_any(draw: Draw) -> None:
     page = draw(faces)
     assert "images without FER+ votes" in page
     assert page == draw(faces)  # nothing in it depends on the time
+
+
+def test_values_that_cannot_be_used_are_counted_and_listed(draw: Draw) -> None:
+    problems = [
+        RowProblem(name=f"a/<{n}>.png", column="pixels", missing=n == 0, reason="not a picture")
+        for n in range(1200)
+    ]
+    page = draw(synthetic_faces(10), problems=problems)
+    assert "<tr><td>pixels</td><td>1</td><td>1,199</td></tr>" in page
+    assert "<h3>The first 20 of 1,200</h3>" in page
+    assert "<td>a/&lt;0&gt;.png</td><td>pixels</td><td>missing</td><td>not a picture</td>" in page
+    assert "a/&lt;19&gt;.png</td><td>pixels</td><td>unreadable" in page
+    assert "a/&lt;20&gt;.png" not in page

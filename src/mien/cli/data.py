@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mien.data import ExpressionDataset
     from mien.data.exploration import Exploration
+    from mien.data.row_problems import RowProblem
 
 VotesOption = Annotated[
     Path | None,
@@ -182,6 +183,8 @@ def explore(
 ) -> None:
     """Look at a data set before training: one HTML page with its facts, charts and faces.
 
+    Rows and pictures that cannot be read are left out, counted by column and listed.
+
     Example: mien data explore fer2013.csv --output exploration.html
     """
     if source is not None and data is not None:
@@ -193,8 +196,9 @@ def explore(
         from mien.data.projection import project_faces  # noqa: PLC0415
         from mien.report.exploration import write_exploration  # noqa: PLC0415
 
-        dataset = open_dataset(named, votes=votes, own_classes=own_classes)
-        facts = find_facts(dataset, seed=seed)
+        problems: list[RowProblem] = []
+        dataset = open_dataset(named, votes=votes, own_classes=own_classes, problems=problems)
+        facts = find_facts(dataset, problems=problems, seed=seed)
         projection = project_faces(dataset, seed=seed)
         path = named or Path(os.environ["MIEN_FER2013"])
         write_exploration(output, dataset, facts, projection, source=path.name)
@@ -206,11 +210,21 @@ def explore(
 
 
 def open_dataset(
-    data: Path | None, *, votes: Path | None = None, own_classes: bool = False
+    data: Path | None,
+    *,
+    votes: Path | None = None,
+    own_classes: bool = False,
+    problems: "list[RowProblem] | None" = None,
 ) -> "ExpressionDataset":
     """Return what ``--data`` names, or else ``$MIEN_FER2013``.
 
     Where it is FER2013, differences from what was published are noted on standard error.
+
+    Args:
+        data: As for :func:`mien.data.load_dataset`.
+        votes: As for :func:`mien.data.load_dataset`.
+        own_classes: As for :func:`mien.data.load_dataset`.
+        problems: As for :func:`mien.data.load_dataset`.
 
     Raises:
         DataError: Neither is given, or it cannot be read.
@@ -221,8 +235,9 @@ def open_dataset(
     if data is None and own_classes and "MIEN_FER2013" in os.environ:
         data = Path(os.environ["MIEN_FER2013"])
     if data is None:
-        return load_fer2013(votes=votes_option)  # logs the differences itself
-    dataset = load_dataset(data, votes=votes_option, own_classes=own_classes)
+        # It logs the differences itself.
+        return load_fer2013(votes=votes_option, problems=problems)
+    dataset = load_dataset(data, votes=votes_option, own_classes=own_classes, problems=problems)
     for note in _notes(dataset):
         typer.echo(note, err=True)
     return dataset
@@ -244,6 +259,8 @@ def _print_summary(dataset: "ExpressionDataset", facts: "Exploration", *, title:
         f"pixels {mean:.1f} ± {std:.1f}; {facts.is_outlier.sum():,} outliers in light or focus",
         soft_wrap=True,
     )
+    if not facts.problems:
+        console.print("no value is missing or unreadable", soft_wrap=True)
     for finding in facts.findings():
         console.print(f"note: {finding}", soft_wrap=True)
 

@@ -1,6 +1,6 @@
 """A data set looked at before anyone trains on it: the facts, without any drawing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,11 +11,14 @@ from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.data.duplicates import Duplicates, find_duplicates
 from mien.data.ferplus import majority_expressions, most_saw
 from mien.data.measures import Measure, blocks, is_flat, measure_images
+from mien.data.row_problems import Column, RowProblem, ValueCounts, count_problems
 from mien.errors import DataError
 from mien.expressions import EXPRESSIONS
 
 #: From here on the largest class outweighs the smallest so far that accuracy alone misleads.
 _NOTABLE_IMBALANCE: Final = 3.0
+#: Of the values that cannot be used, as many are told one by one.
+LISTED_PROBLEMS: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,8 @@ class Exploration:
         votes: What the FER+ votes say, where the data set has them.
         samples: Some indices of each class that has any, drawn with the seed, ascending.
         seed: Of the samples.
-        fingerprint: Of the data set.
+        fingerprint: Of the data set; empty where rows were left out.
+        problems: The values for which rows of the source were left out, in its order.
     """
 
     classes: tuple[str, ...]
@@ -76,6 +80,7 @@ class Exploration:
     samples: Mapping[str, npt.NDArray[np.int64]]
     seed: int
     fingerprint: str
+    problems: tuple[RowProblem, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -104,6 +109,16 @@ class Exploration:
             [each.is_low | each.is_high for each in self.measures], axis=0
         )
         return outside
+
+    @property
+    def left_out(self) -> int:
+        """Rows of the source that are left out, since a value of theirs cannot be used."""
+        return len({problem.name for problem in self.problems})
+
+    @property
+    def missing_values(self) -> dict[Column, ValueCounts]:
+        """Values of each column that are missing or unreadable."""
+        return count_problems(self.problems)
 
     def split_mean_std(self) -> dict[str, tuple[float, float]]:
         """Return :attr:`pixel_mean_std` of each split."""
@@ -138,7 +153,7 @@ class Exploration:
 
     def findings(self) -> list[str]:
         """Return what to mind before training, a sentence each, the gravest first."""
-        return [*_leaks(self), *_oddities(self), *_imbalances(self)]
+        return [*_gaps(self), *_leaks(self), *_oddities(self), *_imbalances(self)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as native values for JSON; images by name, never by pixel."""
@@ -154,6 +169,11 @@ class Exploration:
                 split: dict(zip(self.classes, row, strict=True))
                 for split, row in zip(self.splits, self.counts.tolist(), strict=True)
             },
+            "left_out": self.left_out,
+            "missing_values": {
+                column: counts._asdict() for column, counts in self.missing_values.items()
+            },
+            "problems": [dict(vars(each)) for each in self.problems[:LISTED_PROBLEMS]],
             "imbalance": self.imbalance,
             "pixels": self._pixels_dict(),
             "flat": self.names[self.flat].tolist(),
@@ -200,11 +220,18 @@ class Exploration:
         }
 
 
-def explore(dataset: ExpressionDataset, *, samples: int = 12, seed: int = 0) -> Exploration:
+def explore(
+    dataset: ExpressionDataset,
+    *,
+    problems: Sequence[RowProblem] = (),
+    samples: int = 12,
+    seed: int = 0,
+) -> Exploration:
     """Gather the facts of a data set.
 
     Args:
         dataset: At least one image.
+        problems: For which rows were left out, as :func:`mien.data.load_dataset` told them.
         samples: How many images of each class to draw, at most.
         seed: The same seed draws the same samples.
 
@@ -234,6 +261,7 @@ def explore(dataset: ExpressionDataset, *, samples: int = 12, seed: int = 0) -> 
         samples=_draw_samples(dataset, samples, seed),
         seed=seed,
         fingerprint=dataset.fingerprint,
+        problems=tuple(problems),
     )
 
 
@@ -288,6 +316,23 @@ def _vote_facts(dataset: ExpressionDataset) -> VoteFacts | None:
         decided=int(decided.sum()),
         agreeing=int(agreeing.sum()),
     )
+
+
+def _gaps(facts: Exploration) -> list[str]:
+    """Tell of rows that are left out."""
+    if not facts.problems:
+        return []
+    told = [
+        f"{column} {count:,} {how}"
+        for column, counts in facts.missing_values.items()
+        for how, count in counts._asdict().items()
+        if count
+    ]
+    rows = _number(facts.left_out, "image is", "images are")
+    return [
+        f"{rows} left out here, with values missing or unreadable ({', '.join(told)}); training "
+        "refuses the data set"
+    ]
 
 
 def _leaks(facts: Exploration) -> list[str]:

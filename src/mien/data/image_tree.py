@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.row_problems import RowProblem, leave_out, note_problem
 from mien.errors import DataError, MediaError
 from mien.expressions import EXPRESSIONS, parse_expression
 from mien.folders import walk_files
@@ -67,6 +68,7 @@ def read_image_tree(
     *,
     source: str,
     own_classes: bool = False,
+    problems: list[RowProblem] | None = None,
 ) -> ExpressionDataset:
     """Decode pictures in class folders to grey 48×48 faces.
 
@@ -81,30 +83,50 @@ def read_image_tree(
         read: Returns a path's bytes.
         source: What to call the whole in messages.
         own_classes: Take the names as they are even where some are expressions.
+        problems: An empty list to fill: pictures that cannot be read are then left out.
 
     Raises:
-        DataError: Some folders are expressions and some are not, or a picture is damaged; the
-                message names it.
+        DataError: Some folders are expressions and some are not, or a picture is damaged, the
+            message names it; or no picture is left.
     """
     folders = [path.rpartition("/")[0] for path in paths]
     class_of = {folder: _class_name(folder, source) for folder in sorted(set(folders))}
     classes, label_of = _labels(class_of, source, own=own_classes)
     split_of = {folder: _folder_split(folder) for folder in label_of}
-    images = np.empty((len(paths), FACE_SIZE, FACE_SIZE), np.uint8)
-    for face, path in zip(images, paths, strict=True):
-        face[:] = _decode(read(path), f"{source}: {path}")
+    images = _read_faces(paths, read, source, problems)
     splits = [
         _kaggle_split(path) or split_of[folder] for path, folder in zip(paths, folders, strict=True)
     ]
     if set(splits) == {"Training"}:
         logger.info("%s: no splits by folder or file name, so all is Training", source)
-    return ExpressionDataset(
+    dataset = ExpressionDataset(
         images=images,
         labels=np.array([label_of[folder] for folder in folders], np.int64),
         split_codes=np.array([SPLITS.index(split) for split in splits], np.uint8),
         names=np.array(paths),
         classes=classes,
     )
+    return leave_out(dataset, problems, source=source) if problems else dataset
+
+
+def _read_faces(
+    paths: Sequence[str],
+    read: Callable[[str], bytes],
+    source: str,
+    problems: list[RowProblem] | None,
+) -> npt.NDArray[np.uint8]:
+    """Decode pictures; a black one stands in for each that cannot be read, which is told of."""
+    images = np.zeros((len(paths), FACE_SIZE, FACE_SIZE), np.uint8)
+    for face, path in zip(images, paths, strict=True):
+        data = None
+        try:
+            data = read(path)
+            face[:] = _decode(data, f"{source}: {path}")
+        except DataError as error:
+            reason = str(error).rpartition(f"{path}: ")[2]
+            problem = RowProblem(name=path, column="pixels", missing=data == b"", reason=reason)
+            note_problem(problem, problems, refusal=str(error))
+    return images
 
 
 def _class_name(folder: str, source: str) -> str:

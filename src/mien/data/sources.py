@@ -27,6 +27,7 @@ from mien.data.locate import (
 )
 from mien.data.manifest import Manifest, apply_manifest, read_manifest
 from mien.data.npz import read_dataset
+from mien.data.row_problems import RowProblem
 from mien.errors import DataError
 from mien.pictures import is_picture
 
@@ -60,7 +61,11 @@ class PreparedDataset:
 
 
 def load_fer2013(
-    path: PathLike | None = None, *, votes: PathLike | None = None, cache: bool = True
+    path: PathLike | None = None,
+    *,
+    votes: PathLike | None = None,
+    cache: bool = True,
+    problems: list[RowProblem] | None = None,
 ) -> ExpressionDataset:
     """Load FER2013; a difference from the published counts is logged as a warning.
 
@@ -85,6 +90,7 @@ def load_fer2013(
         path: As for :func:`load_dataset`; ``$MIEN_FER2013`` when left out.
         votes: As for :func:`load_dataset`.
         cache: As for :func:`load_dataset`.
+        problems: As for :func:`load_dataset`.
 
     Raises:
         DataError: No path is known, or it cannot be read.
@@ -95,7 +101,7 @@ def load_fer2013(
             "no path given and $MIEN_FER2013 is not set: name fer2013.csv, its .gz, or the folder "
             f"or zip from {FER2013_URL}"
         )
-    dataset = load_dataset(path, votes=votes, cache=cache)
+    dataset = load_dataset(path, votes=votes, cache=cache, problems=problems)
     for difference in verify_fer2013(dataset):
         logger.warning("%s: %s", path, difference)
     return dataset
@@ -107,6 +113,7 @@ def load_dataset(
     votes: PathLike | None = None,
     own_classes: bool = False,
     cache: bool = True,
+    problems: list[RowProblem] | None = None,
 ) -> ExpressionDataset:
     """Load a data set of expressions from a file or folder.
 
@@ -120,12 +127,16 @@ def load_dataset(
         own_classes: Take folders' names for classes as they are, even where some are expressions;
             where none is, that goes without saying. A manifest tells it itself.
         cache: Whether to keep the result in the cache folder and to look for it there.
+        problems: An empty list to fill: rows and pictures that cannot be read are then left out
+            and told of here. A data set that lacks any is never kept, and has no fingerprint.
 
     Raises:
         DataError: The source cannot be read; the message names the row or file at fault.
         MissingExtraError: A CSV was named and pyarrow is not installed.
     """
-    return prepare_dataset(path, votes=votes, own_classes=own_classes, cache=cache).dataset
+    return prepare_dataset(
+        path, votes=votes, own_classes=own_classes, cache=cache, problems=problems
+    ).dataset
 
 
 def prepare_dataset(
@@ -134,6 +145,7 @@ def prepare_dataset(
     votes: PathLike | None = None,
     own_classes: bool = False,
     cache: bool = True,
+    problems: list[RowProblem] | None = None,
 ) -> PreparedDataset:
     """Load a data set as :func:`load_dataset` does, and tell how it came."""
     source = replace(locate_source(Path(path).expanduser()), own_classes=own_classes)
@@ -144,13 +156,13 @@ def prepare_dataset(
     if source.format is SourceFormat.NPZ:
         dataset, cache_file, from_cache = read_dataset(source.path), None, False
     else:
-        dataset, from_cache = _fetch_or_read(source, cache=cache)
+        dataset, from_cache = _fetch_or_read(source, cache=cache, problems=problems)
         cache_file = store.entry_path(dataset.fingerprint) if from_cache else None
-        if cache and not from_cache:
+        if cache and not from_cache and not problems:
             cache_file = store.keep(dataset)
-    votes_path = _votes_path(votes, source, dataset)
+    votes_path = _votes_path(votes, source, dataset, left_out=bool(problems))
     if votes_path:
-        dataset = _add_votes(dataset, votes_path, source.path)
+        dataset = _add_votes(dataset, votes_path, source.path, left_out=bool(problems))
     for manifest, manifest_path in reversed(manifests):
         dataset = apply_manifest(dataset, manifest, path=manifest_path)
     return PreparedDataset(
@@ -206,34 +218,40 @@ def _source_of(manifest: Manifest, path: Path, *, cache: bool) -> Source:
     return source
 
 
-def _fetch_or_read(source: Source, *, cache: bool) -> tuple[ExpressionDataset, bool]:
+def _fetch_or_read(
+    source: Source, *, cache: bool, problems: list[RowProblem] | None
+) -> tuple[ExpressionDataset, bool]:
     """Return the data set and whether it came from the cache; a new file is hashed while read."""
     with ThreadPoolExecutor(1) as thread:
         hashing = thread.submit(store.fingerprint_source, source, remember=cache)
         wait([hashing], timeout=_KNOWN_S)
-        kept = store.fetch(hashing.result()) if cache and hashing.done() else None
+        # Where problems are collected, a picture that cannot be hashed is one of them.
+        known = hashing.done() and (problems is None or hashing.exception() is None)
+        kept = store.fetch(hashing.result()) if cache and known else None
         if kept is not None:
             return kept, True
-        dataset = _READERS[source.format](source)
+        dataset = _READERS[source.format](source, problems)
+        if problems:
+            return dataset, False
         return replace(dataset, fingerprint=hashing.result()), False
 
 
-def _read_csv(source: Source) -> ExpressionDataset:
+def _read_csv(source: Source, problems: list[RowProblem] | None) -> ExpressionDataset:
     name = source.path.name
     with closing(PlainFile(lambda: source.path.open("rb"), name)) as file:
-        return read_fer2013_csv(file, source=name, gzipped=source.format is SourceFormat.CSV_GZ)
+        gzipped = source.format is SourceFormat.CSV_GZ
+        return read_fer2013_csv(file, source=name, gzipped=gzipped, problems=problems)
 
 
-def _read_zip(source: Source) -> ExpressionDataset:
+def _read_zip(source: Source, problems: list[RowProblem] | None) -> ExpressionDataset:
     with open_zip(source.path) as (archive, members):
         pictures = sorted(name for name in members if is_picture(name))
         csv_name = pick_csv(members, known_only=bool(pictures))
         if csv_name:
             named = f"{source.path.name}: {csv_name}"
             with closing(PlainFile(lambda: archive.open(csv_name), named)) as file:
-                return read_fer2013_csv(
-                    file, source=named, gzipped=csv_name.lower().endswith(".gz")
-                )
+                gzipped = csv_name.lower().endswith(".gz")
+                return read_fer2013_csv(file, source=named, gzipped=gzipped, problems=problems)
         if not pictures:
             shown = ", ".join(list(members)[:5]) or "nothing"
             raise DataError(
@@ -248,13 +266,19 @@ def _read_zip(source: Source) -> ExpressionDataset:
                 return archive.read(name)
 
         return read_image_tree(
-            pictures, read, source=source.path.name, own_classes=source.own_classes
+            pictures,
+            read,
+            source=source.path.name,
+            own_classes=source.own_classes,
+            problems=problems,
         )
 
 
-def _read_tar(source: Source) -> ExpressionDataset:
+def _read_tar(source: Source, problems: list[RowProblem] | None) -> ExpressionDataset:
     """Read the CSV in a tar; going on to its end checks the members after it as well."""
-    names, dataset = _scan_tar(source, lambda name: name.rpartition("/")[2].lower() == _SUREST)
+    names, dataset = _scan_tar(
+        source, lambda name: name.rpartition("/")[2].lower() == _SUREST, problems
+    )
     if dataset is None:
         chosen = pick_csv(names, known_only=False)
         if chosen is None:
@@ -264,13 +288,13 @@ def _read_tar(source: Source) -> ExpressionDataset:
                 "pictures in a tar must be unpacked first"
             )
         # Which CSV it is, all names together tell; so any but the surest takes a second pass.
-        _, dataset = _scan_tar(source, lambda name: name == chosen)
+        _, dataset = _scan_tar(source, lambda name: name == chosen, problems)
         assert dataset is not None
     return dataset
 
 
 def _scan_tar(
-    source: Source, wanted: Callable[[str], bool]
+    source: Source, wanted: Callable[[str], bool], problems: list[RowProblem] | None
 ) -> tuple[list[str], ExpressionDataset | None]:
     """Go through a tar; return its files' names and the contents of the first that is wanted."""
     names = []
@@ -283,21 +307,30 @@ def _scan_tar(
                     file,
                     source=f"{source.path.name}: {name}",
                     gzipped=name.lower().endswith(".gz"),
+                    problems=problems,
                 )
     return names, dataset
 
 
-def _read_folder(source: Source) -> ExpressionDataset:
+def _read_folder(source: Source, problems: list[RowProblem] | None) -> ExpressionDataset:
     def read(name: str) -> bytes:
+        if source.images[name].st_size > MAX_IMAGE_BYTES:
+            raise DataError(f"{source.path / name}: too large for a face")
         with plain_errors(str(source.path / name)):
             return (source.path / name).read_bytes()
 
     return read_image_tree(
-        list(source.images), read, source=str(source.path), own_classes=source.own_classes
+        list(source.images),
+        read,
+        source=str(source.path),
+        own_classes=source.own_classes,
+        problems=problems,
     )
 
 
-_READERS: Final[Mapping[SourceFormat, Callable[[Source], ExpressionDataset]]] = MappingProxyType(
+_Reader: TypeAlias = Callable[[Source, list[RowProblem] | None], ExpressionDataset]
+
+_READERS: Final[Mapping[SourceFormat, _Reader]] = MappingProxyType(
     {
         SourceFormat.CSV: _read_csv,
         SourceFormat.CSV_GZ: _read_csv,
@@ -309,12 +342,17 @@ _READERS: Final[Mapping[SourceFormat, Callable[[Source], ExpressionDataset]]] = 
 )
 
 
-def _votes_path(votes: PathLike | None, source: Source, dataset: ExpressionDataset) -> Path | None:
+def _votes_path(
+    votes: PathLike | None, source: Source, dataset: ExpressionDataset, *, left_out: bool
+) -> Path | None:
     if votes != "auto":
         return None if votes is None else Path(votes).expanduser()
     beside = source.path.parent / VOTES_FILE
     if not beside.is_file():
         logger.info("%s: no %s beside it, so no FER+ votes", source.path, VOTES_FILE)
+        return None
+    if left_out:
+        logger.warning("%s: rows are left out, so no FER+ votes", source.path)
         return None
     if not is_fer2013_csv(dataset):
         logger.info("%s: not FER2013's CSV, so no FER+ votes", source.path)
@@ -322,7 +360,14 @@ def _votes_path(votes: PathLike | None, source: Source, dataset: ExpressionDatas
     return beside
 
 
-def _add_votes(dataset: ExpressionDataset, path: Path, source: Path) -> ExpressionDataset:
+def _add_votes(
+    dataset: ExpressionDataset, path: Path, source: Path, *, left_out: bool
+) -> ExpressionDataset:
+    if left_out:
+        raise DataError(
+            f"{path.name}: FER+ votes are matched by row, and rows of {source.name} are left out "
+            "that cannot be read; explore it without votes"
+        )
     if not is_fer2013_csv(dataset):
         raise DataError(
             f"{path.name}: FER+ votes are matched by row, so they need fer2013.csv, "

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data import ExpressionDataset
-from mien.data.exploration import Exploration
+from mien.data.exploration import LISTED_PROBLEMS, Exploration
 from mien.data.measures import TUKEY, Measure
 from mien.data.projection import Projection
 from mien.report.dataset_charts import (
@@ -83,6 +83,7 @@ def write_exploration(
         lead=f"{len(facts):,} faces in {splits}, looked at before training.",
         facts=facts,
         findings=facts.findings(),
+        problems=facts.problems[:LISTED_PROBLEMS],
         outliers=int(facts.is_outlier.sum()),
         tukey=TUKEY,
         charts=_charts(facts),
