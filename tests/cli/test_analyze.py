@@ -88,6 +88,16 @@ def test_annotated_pictures_have_names_of_their_own(
         assert image.size == (480, 400)  # enlarged, since its shorter side is under 240
 
 
+def test_pictures_whose_names_some_disks_take_for_one_are_annotated_each(
+    folder: Path, sad_model: Path, tmp_path: Path
+) -> None:
+    (folder / "more" / "face.png").rename(folder / "more" / "FACE.png")
+    called = Called(folder, "--model", sad_model, "--annotate", tmp_path / "seen")
+    assert called.code == 0
+    names = [path.name.casefold() for path in (tmp_path / "seen").iterdir()]
+    assert len(set(names)) == 3
+
+
 def test_annotating_touches_no_file_of_the_users(folder: Path, sad_model: Path) -> None:
     mine = ["face.jpg", "nobody.jpg", "face-2.jpg"]
     for name in mine:
