@@ -304,3 +304,20 @@ def test_as_a_program(folder: Path, sad_model: Path) -> None:
     )
     assert done.stdout.count("\n") == 4
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes streams as a Unix shell does")
+@pytest.mark.parametrize("closing", [">&-", "<&- >&- 2>&-"])
+def test_nowhere_to_print_is_no_error(
+    folder: Path, sad_model: Path, tmp_path: Path, closing: str
+) -> None:
+    table = tmp_path / "faces.csv"
+    options = ["--model", str(sad_model), "--output", str(table)]
+    call = [sys.executable, "-m", "mien", "analyze", str(folder), *options]
+
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closing}', "sh", *call], check=False, capture_output=True
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert table.read_text().count("\n") == 4
