@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.folders import is_hidden, is_same_file, walk_files
+from mien.folders import expand_home, is_hidden, is_same_file, walk_files
 
 
 @pytest.fixture
@@ -73,3 +73,20 @@ def test_files_without_numbers_are_told_apart(tmp_path: Path) -> None:
 
     assert not is_same_file(tmp_path / "one", tmp_path / "other")
     assert is_same_file(tmp_path / "one", tmp_path / "one")
+
+
+def test_a_home_is_expanded_where_one_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+
+    assert expand_home("~/faces.csv") == tmp_path / "faces.csv"
+    for path in ("faces.csv", "no~body/x"):
+        assert expand_home(Path(path)) == Path(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows makes up homes of users that it has not")
+def test_what_is_no_home_is_a_name() -> None:
+    for path in ("~$faces.csv", "~nobody-here/x"):
+        assert expand_home(path) == Path(path)

@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from mien.folders import expand_home
+
 #: How long to wait, again and again, for who has a file open that is to be replaced: a table in
 #: Excel, or a virus scanner. Only Windows lets them stand in the way.
 _WAITS_S: Final = (0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
@@ -20,7 +22,7 @@ def cache_folder() -> Path:
     """
     override = os.environ.get("MIEN_CACHE")
     if override:
-        return Path(override).expanduser()
+        return expand_home(override)
     # Imported here because the variable above spares the import its time.
     import platformdirs  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Folders looked through for files, and what their disks take for one name or one file."""
+"""Folders looked through for files, and what their names mean to disks and people."""
 
 import os
 import unicodedata
@@ -35,6 +35,14 @@ def walk_files(folder: Path, takes: Callable[[str], bool]) -> list[str]:
         prefix = "" if inside == "." else f"{inside}/"
         found += [prefix + name for name in files if takes(prefix + name)]
     return sorted(found)
+
+
+def expand_home(path: str | os.PathLike[str]) -> Path:
+    """Return a path with a leading ``~`` or ``~user`` as that home; as it is where none is known.
+
+    Files are named so too: Office writes ``~$faces.csv``.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises where none is known
 
 
 def is_same_file(path: Path, other: Path) -> bool:

@@ -28,6 +28,7 @@ from mien.data.locate import (
 from mien.data.manifest import Manifest, apply_manifest, read_manifest
 from mien.data.npz import read_dataset
 from mien.errors import DataError
+from mien.folders import expand_home
 from mien.pictures import is_picture
 
 logger = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ def prepare_dataset(
     cache: bool = True,
 ) -> PreparedDataset:
     """Load a data set as :func:`load_dataset` does, and tell how it came."""
-    source = replace(locate_source(Path(path).expanduser()), own_classes=own_classes)
+    source = replace(locate_source(expand_home(path)), own_classes=own_classes)
     named, manifests = source.path, []
     while source.format is SourceFormat.MANIFEST:
         manifests.append((read_manifest(source.path), source.path))
@@ -168,7 +169,7 @@ def identify_source(path: PathLike, *, own_classes: bool = False) -> Manifest:
     Raises:
         DataError: As for :func:`load_dataset`.
     """
-    source = replace(locate_source(Path(path).expanduser()), own_classes=own_classes)
+    source = replace(locate_source(expand_home(path)), own_classes=own_classes)
     return Manifest(
         source=source.path,
         fingerprint=store.fingerprint_source(source, remember=True),
@@ -311,7 +312,7 @@ _READERS: Final[Mapping[SourceFormat, Callable[[Source], ExpressionDataset]]] = 
 
 def _votes_path(votes: PathLike | None, source: Source, dataset: ExpressionDataset) -> Path | None:
     if votes != "auto":
-        return None if votes is None else Path(votes).expanduser()
+        return None if votes is None else expand_home(votes)
     beside = source.path.parent / VOTES_FILE
     if not beside.is_file():
         logger.info("%s: no %s beside it, so no FER+ votes", source.path, VOTES_FILE)
