@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -26,6 +27,34 @@ def test_so_does_one_of_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         pass
 
     assert raised.value.filename == str(tmp_path / "page.html")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no Unix modes")
+def test_a_file_may_be_read_by_whom_a_plain_one_may(tmp_path: Path) -> None:
+    (tmp_path / "plain.csv").touch()
+
+    with atomic_write(tmp_path / "table.csv") as temporary:
+        temporary.write_text("whole")
+
+    assert (tmp_path / "table.csv").stat().st_mode == (tmp_path / "plain.csv").stat().st_mode
+
+
+def test_no_modes_are_needed_and_the_processs_own_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk of Windows refuses modes, and all threads share the process's."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise PermissionError(1, "Operation not permitted")
+
+    for owner, name in ((Path, "chmod"), (os, "chmod"), (os, "umask")):
+        monkeypatch.setattr(owner, name, refuse)
+
+    with atomic_write(tmp_path / "table.csv") as temporary:
+        temporary.write_text("whole")
+
+    assert (tmp_path / "table.csv").read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
 @pytest.mark.parametrize("held", [2, 9])

@@ -1,12 +1,14 @@
 """The user's cache folder, and writing files so that nobody ever sees half of one."""
 
 import os
-import tempfile
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+
+from mien.folders import expand_home
 
 #: How long to wait, again and again, for who has a file open that is to be replaced: a table in
 #: Excel, or a virus scanner. Only Windows lets them stand in the way.
@@ -20,7 +22,7 @@ def cache_folder() -> Path:
     """
     override = os.environ.get("MIEN_CACHE")
     if override:
-        return Path(override).expanduser()
+        return expand_home(override)
     # Imported here because the variable above spares the import its time.
     import platformdirs  # noqa: PLC0415
 
@@ -39,17 +41,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
         OSError: The folder or the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Absolute, since FFmpeg takes what stands before a colon in a relative one for a protocol.
+    folder = path.parent.absolute()
+    temporary = folder / f".{path.stem}.{secrets.token_hex(6)}{path.suffix}"
     with _errors_named(path):
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
-        )
-    os.close(handle)
-    temporary = Path(name)
+        # With the mode of a plain open(). tempfile makes files that only the owner reads, and to
+        # widen that fails on disks without Unix modes, where the whole work is then lost.
+        temporary.touch(exist_ok=False)
     try:
         yield temporary
         with _errors_named(path):
-            # mkstemp makes files that only the owner reads; give what a plain open() would have.
-            temporary.chmod(0o666 & ~_umask())
             _replace(temporary, path)
     except BaseException:
         with suppress(OSError):
@@ -75,10 +76,3 @@ def _errors_named(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def _umask() -> int:
-    """Return the process's umask; the system offers no way to read it without setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

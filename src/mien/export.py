@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from torch import nn
 
 import mien
+from mien.analysis.sessions import open_session
 from mien.cache import atomic_write
 from mien.data.seen_faces import SeenFaces
 from mien.errors import CheckpointError
@@ -239,8 +239,7 @@ def _difference(network: nn.Module, path: Path, batch: int) -> float:
     """Return the largest difference of a logit between ONNX Runtime and torch."""
     rng = np.random.default_rng(batch)
     faces = rng.standard_normal((batch, 1, FACE_SIZE, FACE_SIZE), dtype=np.float32)
-    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (ours,) = session.run(["logits"], {"faces": faces})
+    (ours,) = open_session(path).run(["logits"], {"faces": faces})
     with torch.inference_mode():
         theirs = network(torch.from_numpy(faces)).numpy()
     return float(np.abs(ours - theirs).max())

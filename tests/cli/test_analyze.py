@@ -88,6 +88,16 @@ def test_annotated_pictures_have_names_of_their_own(
         assert image.size == (480, 400)  # enlarged, since its shorter side is under 240
 
 
+def test_pictures_whose_names_some_disks_take_for_one_are_annotated_each(
+    folder: Path, sad_model: Path, tmp_path: Path
+) -> None:
+    (folder / "more" / "face.png").rename(folder / "more" / "FACE.png")
+    called = Called(folder, "--model", sad_model, "--annotate", tmp_path / "seen")
+    assert called.code == 0
+    names = [path.name.casefold() for path in (tmp_path / "seen").iterdir()]
+    assert len(set(names)) == 3
+
+
 def test_annotating_touches_no_file_of_the_users(folder: Path, sad_model: Path) -> None:
     mine = ["face.jpg", "nobody.jpg", "face-2.jpg"]
     for name in mine:
@@ -294,3 +304,20 @@ def test_as_a_program(folder: Path, sad_model: Path) -> None:
     )
     assert done.stdout.count("\n") == 4
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes streams as a Unix shell does")
+@pytest.mark.parametrize("closing", [">&-", "<&- >&- 2>&-"])
+def test_nowhere_to_print_is_no_error(
+    folder: Path, sad_model: Path, tmp_path: Path, closing: str
+) -> None:
+    table = tmp_path / "faces.csv"
+    options = ["--model", str(sad_model), "--output", str(table)]
+    call = [sys.executable, "-m", "mien", "analyze", str(folder), *options]
+
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closing}', "sh", *call], check=False, capture_output=True
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert table.read_text().count("\n") == 4

@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +109,16 @@ def test_a_mistake_is_one_line_and_exit_code_2(run: Run, tmp_path: Path, capsys:
     assert captured.out == ""
     assert len(captured.err.splitlines()) == 2
     assert "none.csv: no such file or folder" in captured.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows makes up homes of users that it has not")
+@pytest.mark.parametrize("command", ["prepare", "balance"])
+def test_a_home_that_is_not_known_is_one_line(
+    run: Run, tmp_path: Path, capsys: Any, command: str
+) -> None:
+    output = () if command == "prepare" else ("-o", str(tmp_path / "even"))
+    assert run(command, "~nobody-here/x", *output) == 2
+    assert capsys.readouterr().err == "mien: ~nobody-here/x: no such file or folder\n"
 
 
 def test_download_without_a_network(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

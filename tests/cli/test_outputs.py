@@ -54,6 +54,17 @@ def test_what_can_be_written_is_right_and_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["old.HTML"]
 
 
+def test_what_is_read_is_known_by_its_other_names(tmp_path: Path) -> None:
+    """As GX01.MP4 is gx01.mp4 on macOS, a link is the same file here."""
+    (tmp_path / "GX01.MP4").touch()
+    (tmp_path / "gx02.mp4").hardlink_to(tmp_path / "GX01.MP4")
+
+    with pytest.raises(typer.BadParameter, match="is what is read"):
+        check_output(
+            tmp_path / "gx02.mp4", suffixes=(".mp4",), sources=[Path("no"), tmp_path / "GX01.MP4"]
+        )
+
+
 def test_an_empty_path_is_told() -> None:
     with pytest.raises(typer.BadParameter, match="an empty path"):
         parse_output("")

@@ -16,10 +16,18 @@ def test_one_is_singular() -> None:
 
 
 def test_a_command_is_given_back_as_a_shell_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(sys, "argv", ["/bin/mien", "train", "my recipe.toml"])
 
     assert command_to_go_on() == "mien train 'my recipe.toml'"
     assert command_to_go_on("--resume") == "mien train 'my recipe.toml' --resume"
+
+
+def test_a_command_is_given_back_as_windows_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(sys, "argv", ["mien.exe", "train", r"C:\my faces\own.toml", "--resume"])
+
+    assert command_to_go_on() == r'mien train "C:\my faces\own.toml" --resume'
 
 
 def test_a_command_is_given_back_without_what_it_cannot_have_again(

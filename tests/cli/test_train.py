@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
@@ -16,6 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mien.cli.app import app
+from mien.cli.train import _name_main_module
 from mien.data import save_dataset
 from mien.data.dataset import SPLITS, ExpressionDataset
 from mien.data.synthetic import synthetic_faces
@@ -151,6 +154,25 @@ def test_a_missing_extra_names_the_line_to_install() -> None:
     assert done.stderr == (
         "mien: this needs torch, which is not installed: pip install 'mien[train]'\n"
     )
+
+
+def test_other_processes_are_started_from_windows_program_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``mien.exe`` is a zip, whose main module is called ``__main__``."""
+    from lightning.fabric.strategies.launchers.subprocess_script import _basic_subprocess_cmd
+
+    zipped = ModuleType("__main__")
+    zipped.__spec__ = ModuleSpec("__main__", None)
+    monkeypatch.setitem(sys.modules, "__main__", zipped)
+    monkeypatch.setattr(sys, "argv", ["mien.exe", "--version"])
+
+    _name_main_module()
+
+    command = _basic_subprocess_cmd()
+    assert command[1:3] == ["-m", "mien.__main__"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("mien ")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent another way on Windows")

@@ -17,6 +17,7 @@ from mien.data import load_dataset, load_fer2013, prepare_dataset, save_dataset,
 from mien.data.dataset import ExpressionDataset
 from mien.data.fer2013 import FER2013_COUNTS
 from mien.data.row_problems import RowProblem
+from mien.data.sources import identify_source
 from mien.errors import DataError
 from mien.expressions import EXPRESSIONS
 
@@ -77,6 +78,21 @@ def test_every_packing_of_the_csv(
         found = load_dataset(path)
         assert_same(found, dataset)
         assert found.fingerprint == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows makes up homes of users that it has not")
+def test_a_name_that_looks_like_a_home_is_a_name(
+    put: Any,
+    dataset: ExpressionDataset,
+    csv_text: CsvText,
+    assert_same: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(put("~$faces.csv", csv_text()).parent)
+    assert_same(load_dataset("~$faces.csv"), dataset)
+    assert identify_source("~$faces.csv").images == len(dataset)
+    with pytest.raises(DataError, match="~nobody-here/x: no such file or folder"):
+        load_dataset("~nobody-here/x")
 
 
 def test_kaggle_images_in_a_folder_and_in_a_zip(

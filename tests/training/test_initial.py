@@ -201,6 +201,8 @@ def test_what_cannot_be_started_from_is_told(
 ) -> None:
     with pytest.raises(CheckpointError, match="neither 'mien-s' nor a run"):
         load_initial("mien-xxl")
+    with pytest.raises(CheckpointError, match="neither 'mien-s' nor a run"):
+        load_initial("~nobody-here/run")
     with pytest.raises(ModelError, match="no model at"):
         load_initial(str(tmp_path / "none.onnx"))
     (tmp_path / "broken.onnx").write_bytes(b"\x00no")

@@ -107,6 +107,15 @@ def test_what_cannot_be_shared_is_refused(make_recipe: Callable[..., Recipe]) ->
     Processes(devices=2, nodes=2).check(make_recipe(), CPU)
 
 
+def test_processes_on_windows_do_without_nccl(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Processes().strategy() == "auto"
+    monkeypatch.setattr(sys, "platform", "win32")
+
+    strategy = Processes(devices=2).strategy()
+
+    assert getattr(strategy, "process_group_backend", None) == "gloo"
+
+
 def test_several_processes_need_a_folder_to_agree_on(command: list[str]) -> None:
     done = subprocess.run([*command, "--devices", "2"], check=False, capture_output=True, text=True)
 

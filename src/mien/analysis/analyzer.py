@@ -65,7 +65,7 @@ class Analyzer:
         min_face: Side in pixels of the smallest face to look for; see :class:`MtcnnDetector`.
         batch_size: Faces that go through the model at once, at most 256; 32 by default.
         threads: Processor threads of what is opened here, model and detector; by default, or 0,
-            as many as there are cores.
+            as many as there are cores to use.
         uncertain_below: Probability, 0 to 1, below which a face's most probable expression is too
             improbable to be told, and the face is called ``uncertain``; 0 tells it always. By
             default what the model itself says.

@@ -30,7 +30,7 @@ class ExpressionClassifier:
     Args:
         path: An ONNX file written by ``mien export``; by default the model in the package.
         batch_size: Faces that go through the model at once, at most 256.
-        threads: Processor threads; 0 for as many as there are cores.
+        threads: Processor threads; 0 for as many as there are cores to use.
 
     Attributes:
         path: The file in use.

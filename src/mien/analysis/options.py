@@ -16,7 +16,7 @@ class AnalyzerOptions:
         model: An ONNX file; None for the model in the package.
         min_face: Side in pixels of the smallest face to look for.
         uncertain_below: As for :class:`mien.Analyzer`.
-        threads: Processor threads of a reader; 0 for as many as there are cores.
+        threads: Processor threads of a reader; 0 for as many as there are cores to use.
     """
 
     model: Path | None = None

@@ -30,6 +30,7 @@ from mien.analysis.picture_jobs import PictureJob, PictureOptions, read_job
 from mien.analysis.writers import picture_columns, write_errors_named
 from mien.cache import atomic_write
 from mien.errors import ServiceError
+from mien.machine import usable_cores
 
 if TYPE_CHECKING:
     from mien.analysis.video.clips import ClipJob, ClipOutcome
@@ -174,7 +175,7 @@ def _connected(cluster: Cluster) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     started: dict[str, Any] = {"address": cluster.address}
     if cluster.address is None:
-        cores = max(os.cpu_count() or 1, cluster.workers or 1)
+        cores = max(usable_cores(), cluster.workers or 1)
         started = {"address": "local", "num_cpus": cores, "include_dashboard": False}
     try:
         ray.init(**started, log_to_driver=False, logging_level=logging.ERROR)

@@ -29,6 +29,7 @@ from mien.cli.engines import (
 )
 from mien.cli.outputs import check_output
 from mien.errors import MediaError
+from mien.folders import as_disks_compare
 
 if TYPE_CHECKING:
     from mien.analysis.picture_jobs import PictureJob, PictureOptions, PicturesRead
@@ -260,7 +261,7 @@ class _Annotator:
     ) -> None:
         self._folder = folder
         self._on_error = on_error
-        self._taken = {Path(name).resolve() for job in jobs for name, _ in job.pictures()}
+        self._taken = {_place(Path(name)) for job in jobs for name, _ in job.pictures()}
 
     def write(self, result: "FrameResult") -> None:
         """Draw one result and write it as JPEG; tell where that cannot be done."""
@@ -279,11 +280,16 @@ class _Annotator:
 
         path = self._folder / f"{stem}{ANNOTATED_SUFFIX}"
         for number in itertools.count(2):
-            if path.resolve() not in self._taken:
+            if _place(path) not in self._taken:
                 break
             path = self._folder / f"{stem}-{number}{ANNOTATED_SUFFIX}"
-        self._taken.add(path.resolve())
+        self._taken.add(_place(path))
         return path
+
+
+def _place(path: Path) -> str:
+    """Return where a path leads, the same for two that some disks take for one."""
+    return as_disks_compare(str(path.resolve()))
 
 
 class _Table:

@@ -4,6 +4,7 @@ import codecs
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -86,6 +87,7 @@ app.add_typer(data_app, name="data", help="Fetch, read and check data sets.")
 
 def main() -> None:
     """Run the command line; what cannot be used is told in one line, with exit code 2."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             _print_any_name(stream)
@@ -101,6 +103,15 @@ def main() -> None:
     if line:
         typer.echo(f"mien: {line}", err=True)
     sys.exit(USER_ERROR)
+
+
+def _open_closed_streams() -> None:
+    """Open what the program was started without, as daemons and Windows' pythonw start theirs."""
+    # In the order of their numbers, which the system gives to the next files that are opened:
+    # else a library that prints would print into a table.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _print_any_name(stream: io.TextIOWrapper) -> None:

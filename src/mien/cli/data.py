@@ -13,6 +13,7 @@ import typer
 from mien.cli.console import plain_console
 from mien.cli.outputs import PAGE, announce, check_output, folder_option
 from mien.errors import require_extra
+from mien.folders import expand_home
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -152,7 +153,7 @@ def _check_new(output: Path, source: Path) -> None:
         reason = "is there already: name a new file, or delete it first"
     elif output.is_dir() and any(output.iterdir()):
         reason = "is not empty: name a new folder"
-    elif output.resolve().is_relative_to(source.expanduser().resolve()):
+    elif output.resolve().is_relative_to(expand_home(source).resolve()):
         reason = f"lies in {source}, which is read: name a path elsewhere"
     else:
         check_output(output, suffixes=(".npz",) if is_file else ())

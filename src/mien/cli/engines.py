@@ -1,6 +1,5 @@
 """Where media are read: by this machine's processes, or on a Ray cluster."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,6 +10,7 @@ from mien.cli.console import plain_console
 from mien.cli.outputs import announce, check_output
 from mien.cli.video_progress import outcome_lines
 from mien.errors import require_extra
+from mien.machine import usable_cores
 
 if TYPE_CHECKING:
     from mien.analysis.picture_jobs import PictureJob, PictureOptions
@@ -34,7 +34,7 @@ RayAddressOption = Annotated[
     ),
 ]
 ThreadsOption = Annotated[
-    int, typer.Option(min=0, help="Processor threads a worker; 0: all cores, shared out.")
+    int, typer.Option(min=0, help="Processor threads a worker; 0: all it may use, shared out.")
 ]
 
 
@@ -121,8 +121,8 @@ def clips_on_ray(
 
 
 def threads_a_worker(threads: int, workers: int) -> int:
-    """Return the processor threads of each worker: those asked for, or all cores shared out."""
-    return threads or max(1, (os.cpu_count() or 1) // workers)
+    """Return the processor threads of each worker: those asked for, or the usable ones shared."""
+    return threads or max(1, usable_cores() // workers)
 
 
 def list_failures(lines: Sequence[str], total: int, noun: str) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+from mien.folders import is_same_file
+
 #: Suffixes of the HTML pages.
 PAGE = (".html", ".htm")
 
@@ -61,7 +63,7 @@ def check_output(
     if path is None:
         return
     reason = _whats_wrong(path, suffixes)
-    if reason is None and path.resolve() in [source.resolve() for source in sources]:
+    if reason is None and any(is_same_file(path, source) for source in sources):
         reason = "is what is read: name another"
     if reason is not None:
         raise typer.BadParameter(f"{path}: {reason}", param_hint=option)

@@ -1,6 +1,7 @@
 """What the commands that train share: options, a live line, and Ctrl-C."""
 
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -96,7 +97,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def command_to_go_on(*options: str, without: str | None = None) -> str:
-    """Return this call as a shell takes it, with options that it may not have had.
+    """Return this call as the system's shell takes it, with options that it may not have had.
 
     Args:
         options: What is added.
@@ -109,7 +110,8 @@ def command_to_go_on(*options: str, without: str | None = None) -> str:
             next(words, None)
         elif without is None or not word.startswith(f"{without}="):
             kept.append(word)
-    return shlex.join(["mien", *kept, *options])
+    command = ["mien", *kept, *options]
+    return subprocess.list2cmdline(command) if sys.platform == "win32" else shlex.join(command)
 
 
 class RunsDisplay:

@@ -1,5 +1,6 @@
 """``mien train`` and ``mien fine-tune``: train a recipe, with live progress."""
 
+import importlib.util
 import sys
 import time
 from pathlib import Path
@@ -140,6 +141,8 @@ def _train(
     processes = Processes(devices, nodes)
     with usage_errors():
         processes.check(recipe, training.find_device(device))
+    if processes.count > 1:
+        _name_main_module()
     console = plain_console(stderr=True)
     console.quiet = not is_main_process()
     console.print(f"{recipe.name}: {recipe.title}\n{dataset}\n→ {folder}", soft_wrap=True)
@@ -166,6 +169,16 @@ def _train(
     best = f"{100 * result.best_accuracy:.2f} % on {recipe.data.validation}"
     console.print(f"best: {best}, epoch {result.best_epoch} of {result.epochs}", soft_wrap=True)
     typer.echo(folder)
+
+
+def _name_main_module() -> None:
+    """Give the main module the name by which ``python -m`` starts it.
+
+    Lightning starts the other processes so. In ``mien.exe``, a zip, it is called ``__main__``.
+    """
+    main = sys.modules["__main__"]
+    if main.__spec__ is not None and main.__spec__.name == "__main__":
+        main.__spec__ = importlib.util.find_spec("mien.__main__")
 
 
 def _again(folder: Path, *, resume: bool) -> str:

@@ -4,7 +4,6 @@ import math
 import shutil
 import sys
 import tempfile
-import unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -32,6 +31,7 @@ from mien.cli.outputs import PAGE, announce, check_output
 from mien.cli.runs import INTERRUPTED, command_to_go_on
 from mien.cli.video_progress import ClipsDisplay, failure_line, stop_on_signals
 from mien.errors import MediaError, require_extra
+from mien.folders import as_disks_compare
 
 if TYPE_CHECKING:
     from mien.analysis.video.clips import ClipJob, ClipOutcome, ReadingOptions
@@ -256,17 +256,12 @@ def _free_names(clips: list[str]) -> list[str]:
     for clip in clips:
         stem, number = Path(clip).stem, 1
         name = stem
-        while _as_disks_compare(name) in taken:
+        while as_disks_compare(name) in taken:
             number += 1
             name = f"{stem}-{number}"
         names.append(name)
-        taken.add(_as_disks_compare(name))
+        taken.add(as_disks_compare(name))
     return names
-
-
-def _as_disks_compare(name: str) -> str:
-    """Return what two names share that macOS or Windows take for one."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 def _read(tables: "ClipTables", jobs: "list[ClipJob]", workers: int) -> "list[ClipOutcome]":

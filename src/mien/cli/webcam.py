@@ -149,7 +149,7 @@ def webcam(
     model: ModelOption = None,
     min_face: MinFaceOption = None,
     uncertain_below: UncertainOption = None,
-    threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: all cores.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: all it may use.")] = 0,
 ) -> None:
     """Read the expressions in front of a camera, in a window or in the terminal.
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from mien.data.fer2013 import FER2013_URL
 from mien.errors import DownloadError, MissingExtraError
+from mien.folders import expand_home
 
 #: The data set's handle on Kaggle.
 KAGGLE_HANDLE: Final = "msambare/fer2013"
@@ -46,7 +47,7 @@ def download_fer2013(
     fetch = fetch or _fetch_from_kaggle
     if output is None:
         return Path(_attempt(fetch, None))
-    folder = Path(output).expanduser()
+    folder = expand_home(output)
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DownloadError(f"{folder}: not an empty folder; name a new one")

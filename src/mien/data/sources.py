@@ -29,6 +29,7 @@ from mien.data.manifest import Manifest, apply_manifest, read_manifest
 from mien.data.npz import read_dataset
 from mien.data.row_problems import RowProblem
 from mien.errors import DataError
+from mien.folders import expand_home
 from mien.pictures import is_picture
 
 logger = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ def prepare_dataset(
     problems: list[RowProblem] | None = None,
 ) -> PreparedDataset:
     """Load a data set as :func:`load_dataset` does, and tell how it came."""
-    source = replace(locate_source(Path(path).expanduser()), own_classes=own_classes)
+    source = replace(locate_source(expand_home(path)), own_classes=own_classes)
     named, manifests = source.path, []
     while source.format is SourceFormat.MANIFEST:
         manifests.append((read_manifest(source.path), source.path))
@@ -180,7 +181,7 @@ def identify_source(path: PathLike, *, own_classes: bool = False) -> Manifest:
     Raises:
         DataError: As for :func:`load_dataset`.
     """
-    source = replace(locate_source(Path(path).expanduser()), own_classes=own_classes)
+    source = replace(locate_source(expand_home(path)), own_classes=own_classes)
     return Manifest(
         source=source.path,
         fingerprint=store.fingerprint_source(source, remember=True),
@@ -346,7 +347,7 @@ def _votes_path(
     votes: PathLike | None, source: Source, dataset: ExpressionDataset, *, left_out: bool
 ) -> Path | None:
     if votes != "auto":
-        return None if votes is None else Path(votes).expanduser()
+        return None if votes is None else expand_home(votes)
     beside = source.path.parent / VOTES_FILE
     if not beside.is_file():
         logger.info("%s: no %s beside it, so no FER+ votes", source.path, VOTES_FILE)

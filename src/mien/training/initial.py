@@ -13,6 +13,7 @@ from mien.data.dataset import ExpressionDataset
 from mien.data.seen_faces import SeenFaces, read_seen
 from mien.dequantization import float_weights
 from mien.errors import CheckpointError, MienError, ModelError, RecipeError
+from mien.folders import expand_home
 from mien.metadata import MEMBERS, ModelMetadata
 from mien.models import build_model
 from mien.models.backbone import BackboneConfig
@@ -62,7 +63,7 @@ class Initial:
 
 def find_model(name: str) -> Path:
     """Return the path of what a recipe names: ``mien-s`` is the file in the package."""
-    return DEFAULT_MODEL if name == EMBEDDED else Path(name).expanduser()
+    return DEFAULT_MODEL if name == EMBEDDED else expand_home(name)
 
 
 def load_initial(name: str) -> Initial:

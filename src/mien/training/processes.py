@@ -7,9 +7,11 @@ faces: with augmentation, dropout or batch normalisation, the result is as good 
 process but not the same.
 """
 
+import sys
 from dataclasses import dataclass
 
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
 from mien.training.recipe import Recipe
@@ -39,6 +41,13 @@ class Processes:
     def count(self) -> int:
         """All processes."""
         return self.devices * self.nodes
+
+    def strategy(self) -> str | DDPStrategy:
+        """Return how Lightning lets them train together."""
+        if self.count == 1:
+            return "auto"
+        # On GPUs Lightning would take NCCL, which Windows has not.
+        return DDPStrategy(process_group_backend="gloo") if sys.platform == "win32" else "ddp"
 
     def check(self, recipe: Recipe, device: torch.device) -> None:
         """See that a recipe can be trained by so many.

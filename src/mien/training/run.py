@@ -282,7 +282,7 @@ def _trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
         devices=processes.devices,
         num_nodes=processes.nodes,
-        strategy="ddp" if processes.count > 1 else "auto",
+        strategy=processes.strategy(),
         use_distributed_sampler=False,  # each process takes its share itself
         precision="bf16-mixed" if uses_bf16(recipe, device) else "32-true",
         max_epochs=recipe.epochs,
