@@ -141,7 +141,7 @@ def _ensemble(checkpoints: Sequence[Checkpoint], name: str) -> tuple[nn.Module, 
         data={
             **first.data,
             "breaches": list(breaches),
-            MEMBERS: [{"recipe": of.recipe, "epoch": of.data["epoch"]} for of in told],
+            MEMBERS: [_member_facts(of) for of in told],
         },
         metrics={},
         seen=seen.to_text() if seen else "",
@@ -149,6 +149,13 @@ def _ensemble(checkpoints: Sequence[Checkpoint], name: str) -> tuple[nn.Module, 
         uncertain_below=0.0,
     )
     return EnsembleNet(members).eval(), metadata
+
+
+def _member_facts(metadata: ModelMetadata) -> dict[str, Any]:
+    """Return what an ensemble's file says of one of its runs."""
+    kept = ("epoch", "calibration")
+    facts = {name: metadata.data[name] for name in kept if name in metadata.data}
+    return {"recipe": metadata.recipe, **facts}
 
 
 def _measured_on(checkpoint: Checkpoint) -> tuple[object, ...]:

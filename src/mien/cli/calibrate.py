@@ -76,7 +76,8 @@ def calibrate(
         soft_wrap=True,
     )
     console.print(_table(calibration.fit))
-    for line in (_cross_fitted(calibration.fit), _uncertain(calibration.uncertain)):
+    breaches = [f"AGAINST THE PROTOCOL: {breach}" for breach in calibration.breaches]
+    for line in (_cross_fitted(calibration.fit), _uncertain(calibration.uncertain), *breaches):
         console.print(line, soft_wrap=True)
     announce(path)
 

@@ -98,6 +98,11 @@ def test_a_calibration_survives_the_journey(run: Path, faces: ExpressionDataset)
     calibration = calibrate(run, faces, uncertain_below=0.6)
 
     assert ModelCalibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
+    overridden = replace(calibration, breaches=("on the test split",))
+    written = overridden.to_dict()
+    assert ModelCalibration.from_dict(written) == overridden
+    del written["breaches"]
+    assert ModelCalibration.from_dict(written) == calibration, "an older version's"
 
 
 def test_an_onnx_file_gets_it_into_its_metadata_and_keeps_its_graph(

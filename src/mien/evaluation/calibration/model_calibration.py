@@ -33,6 +33,7 @@ class ModelCalibration:
         fingerprint: sha256 of the data.
         fit: The temperature, and figures before and after.
         uncertain: The faces of the split that are uncertain with it.
+        breaches: What was done against the protocol, on demand: a clause each.
     """
 
     model: str
@@ -41,6 +42,7 @@ class ModelCalibration:
     fingerprint: str
     fit: TemperatureFit
     uncertain: UncertainFaces
+    breaches: tuple[str, ...] = ()
 
     @property
     def temperature(self) -> float:
@@ -62,6 +64,7 @@ class ModelCalibration:
             "ece_before": self.fit.before.ece,
             "ece": self.fit.after.ece,
             "cross_fitted_ece": self.fit.cross_fitted_ece,
+            "breaches": list(self.breaches),
         }
 
     def apply(self, metadata: ModelMetadata) -> ModelMetadata:
@@ -85,12 +88,13 @@ class ModelCalibration:
             "uncertain": self.uncertain.uncertain,
             "uncertain_wrong": self.uncertain.uncertain_wrong,
             "wrong": self.uncertain.wrong,
+            "breaches": list(self.breaches),
             **self.fit.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelCalibration":
-        """Read what :meth:`to_dict` wrote.
+        """Read what :meth:`to_dict` wrote, or an older version, without breaches.
 
         Raises:
             KeyError: A figure is missing.
@@ -112,6 +116,7 @@ class ModelCalibration:
                 uncertain_wrong=read_count(values["uncertain_wrong"]),
                 wrong=read_count(values["wrong"]),
             ),
+            breaches=tuple(read_text(breach) for breach in values.get("breaches", ())),
         )
 
     def write(self, path: Path) -> None:
