@@ -24,6 +24,8 @@ from mien.errors import require_extra
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mien.training import Recipe
+    from mien.training.search_space import Dimension
     from mien.training.tune import TrialResult, Tuning
 
 #: Trials in the table of the best.
@@ -81,11 +83,20 @@ def tune(
         from mien.training.study import Search  # noqa: PLC0415
         from mien.training.tune import tune as run_search  # noqa: PLC0415
 
+        def space_of(recipe: "Recipe") -> "tuple[Dimension, ...]":
+            return parse_search(search, recipe) if search else default_search(recipe)
+
         loaded, dataset = open_inputs(
-            recipe, set_, data, device=device, votes=votes, own_classes=own_classes
+            recipe,
+            set_,
+            data,
+            device=device,
+            votes=votes,
+            own_classes=own_classes,
+            varied=space_of,
         )
         wanted = Search(
-            space=parse_search(search, loaded) if search else default_search(loaded),
+            space=space_of(loaded),
             trials=trials,
             sampler=sampler,
             pruner=pruner,
