@@ -179,6 +179,43 @@ def test_a_calibration_travels_with_its_own_checkpoint_only(
     assert describe(load_checkpoint(run / "other.ckpt")).temperature == 1
 
 
+def test_figures_of_another_temperature_do_not_travel(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    path = run / "evaluation-PublicTest.json"
+    evaluate(run, faces, "PublicTest").write(path)
+    before = describe(load_checkpoint(run)).metrics["PublicTest"]
+    write_calibration(calibrate(run, faces), run)
+
+    done = export(run)
+
+    figures = done.metadata.metrics["PublicTest"]
+    assert before.keys() - figures.keys() == {"temperature", "loss", "calibration", "explanation"}
+    assert figures["confusion"] == before["confusion"]
+    assert "measured on PublicTest with another temperature" in done.remarks[0]
+    evaluate(run, faces, "PublicTest").write(path)
+    again = describe(load_checkpoint(run))
+    assert again.metrics["PublicTest"]["temperature"] == again.temperature
+    assert again.metrics["PublicTest"]["loss"] != before["loss"]
+
+
+def test_a_calibration_of_an_earlier_best_is_told(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    write_calibration(calibrate(run, faces), run)
+    best = run / "best.ckpt"
+    torch.save({**torch.load(best, weights_only=True), "extra": 1}, best)
+
+    done = export(run)
+
+    assert done.metadata.temperature == 1
+    (remark,) = done.remarks
+    assert "is of another best.ckpt and is left out: 'mien calibrate' again" in remark
+    assert export(run / "last.ckpt").remarks == ()
+
+
 @pytest.fixture(scope="module")
 def other_run(
     faces: ExpressionDataset,

@@ -1,7 +1,7 @@
 """Checkpoint → ONNX: the one bridge from training to analysis."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,11 @@ import mien
 from mien.cache import atomic_write
 from mien.data.seen_faces import SeenFaces
 from mien.errors import CheckpointError
-from mien.evaluation.calibration.model_calibration import read_calibration
+from mien.evaluation.calibration.model_calibration import (
+    figures_at,
+    is_calibration_outdated,
+    read_calibration,
+)
 from mien.evaluation.evaluation import FACE_BY_FACE
 from mien.metadata import MEMBERS, ModelMetadata, file_sha256, model_file
 from mien.models.ensemble import EnsembleNet, Member
@@ -42,12 +46,14 @@ class Export:
         size_bytes: Its size.
         parity: Batch size → largest difference of any logit from torch's.
         metadata: What the file carries.
+        remarks: What was left out of it, a line each.
     """
 
     path: Path
     size_bytes: int
     parity: dict[int, float]
     metadata: ModelMetadata
+    remarks: tuple[str, ...] = ()
 
 
 def export(
@@ -93,7 +99,13 @@ def export(
             raise CheckpointError(
                 f"{runs[0]}: ONNX Runtime differs from torch by {parity}; not written"
             )
-    return Export(path=path, size_bytes=path.stat().st_size, parity=parity, metadata=metadata)
+    return Export(
+        path=path,
+        size_bytes=path.stat().st_size,
+        parity=parity,
+        metadata=metadata,
+        remarks=tuple(line for each in checkpoints for line in _remarks(each, metadata)),
+    )
 
 
 def _load(run: str | Path) -> Checkpoint:
@@ -107,6 +119,22 @@ def _load(run: str | Path) -> Checkpoint:
             f"'mien evaluate'"
         )
     return load_checkpoint(run)
+
+
+def _remarks(checkpoint: Checkpoint, metadata: ModelMetadata) -> Iterator[str]:
+    """Yield what an exported file lacks because its checkpoint or temperature is another one."""
+    path = checkpoint.path
+    if is_calibration_outdated(path):
+        yield (
+            f"{path}: the calibration beside it is of another {path.name} and is left out: 'mien "
+            f"calibrate' again"
+        )
+    for split, figures in metadata.metrics.items():
+        if "loss" not in figures:
+            yield (
+                f"{path}: was measured on {split} with another temperature: loss and calibration "
+                f"are left out: 'mien evaluate' again"
+            )
 
 
 def _ensemble(checkpoints: Sequence[Checkpoint], name: str) -> tuple[nn.Module, ModelMetadata]:
@@ -169,19 +197,9 @@ def describe(checkpoint: Checkpoint) -> ModelMetadata:
     """Return what an exported file says of a checkpoint.
 
     Evaluations and a calibration beside it are included where they are of this very file, not of
-    an earlier best.
+    an earlier best; of an evaluation, what holds with the calibration's temperature.
     """
-    metrics: dict[str, Any] = {}
-    digest = file_sha256(checkpoint.path)
-    for found in sorted(checkpoint.path.parent.glob("evaluation-*.json")):
-        try:
-            evaluation = json.loads(found.read_text("utf-8"))
-            if evaluation["model_sha256"] == digest:
-                for bulk in FACE_BY_FACE:
-                    evaluation.pop(bulk, None)
-                metrics[evaluation.pop("split")] = evaluation
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{found}: not an evaluation of mien: {error!r}") from error
+    calibration = read_calibration(checkpoint.path)
     metadata = ModelMetadata(
         name=checkpoint.recipe.name,
         classes=checkpoint.classes,
@@ -197,11 +215,26 @@ def describe(checkpoint: Checkpoint) -> ModelMetadata:
             "epoch": checkpoint.epoch,
             "breaches": list(checkpoint.breaches),
         },
-        metrics=metrics,
+        metrics=_read_metrics(checkpoint, 1.0 if calibration is None else calibration.temperature),
         seen=checkpoint.seen.to_text() if checkpoint.seen else "",
     )
-    calibration = read_calibration(checkpoint.path)
     return metadata if calibration is None else calibration.apply(metadata)
+
+
+def _read_metrics(checkpoint: Checkpoint, temperature: float) -> dict[str, Any]:
+    """Return by split what was measured of a checkpoint and holds with a temperature."""
+    metrics: dict[str, Any] = {}
+    digest = file_sha256(checkpoint.path)
+    for found in sorted(checkpoint.path.parent.glob("evaluation-*.json")):
+        try:
+            evaluation = json.loads(found.read_text("utf-8"))
+            if evaluation["model_sha256"] == digest:
+                for bulk in FACE_BY_FACE:
+                    evaluation.pop(bulk, None)
+                metrics[evaluation.pop("split")] = figures_at(temperature, evaluation)
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{found}: not an evaluation of mien: {error!r}") from error
+    return metrics
 
 
 def _without_paths(recipe: Recipe) -> dict[str, Any]:
