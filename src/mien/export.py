@@ -77,7 +77,8 @@ def export(
 
     Raises:
         CheckpointError: The run cannot be used, ONNX Runtime's answers differ from torch's, or the
-            runs of an ensemble know different classes, are of different data, or one is repeated.
+            runs of an ensemble know different classes or were chosen on different faces, or one is
+            repeated.
         ValueError: An ensemble has no path.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
@@ -151,8 +152,9 @@ def _ensemble(checkpoints: Sequence[Checkpoint], name: str) -> tuple[nn.Module, 
             )
         if _measured_on(other) != _measured_on(first):
             raise CheckpointError(
-                f"{other.path}: other faces were held out from it than from {first.path}: no split "
-                f"could measure the ensemble (data, data.validation, data.hold_out, seed)"
+                f"{other.path}: was chosen on other faces than {first.path}: no split could "
+                f"measure the ensemble (data, data.validation, data.classes; with data.hold_out, "
+                f"data.train, data.clean and seed too)"
             )
     told = [describe(checkpoint) for checkpoint in checkpoints]
     members = [
@@ -187,10 +189,17 @@ def _member_facts(metadata: ModelMetadata) -> dict[str, Any]:
 
 
 def _measured_on(checkpoint: Checkpoint) -> tuple[object, ...]:
-    """Return what decides which faces a run can be measured on."""
-    data = checkpoint.recipe.data
-    held_out = (data.hold_out, checkpoint.recipe.seed) if data.hold_out else None
-    return (checkpoint.data.get("fingerprint"), data.validation, data.classes, held_out)
+    """Return what decides which faces a run can be measured on.
+
+    Votes, repairs and another file format give a published split another fingerprint, so that as
+    many faces in each class are taken for the same ones, unless all classes have as many.
+    """
+    recipe, data = checkpoint.recipe, checkpoint.recipe.data
+    held_out = (data.hold_out, recipe.seed, data.clean, data.train) if data.hold_out else None
+    counts = checkpoint.data.get("counts", {}).get(data.validation, {})
+    is_told_by_counts = held_out is None and len(set(counts.values())) > 1
+    fingerprint = None if is_told_by_counts else checkpoint.data.get("fingerprint")
+    return (data.validation, data.classes, counts, held_out, fingerprint)
 
 
 def describe(checkpoint: Checkpoint) -> ModelMetadata:
