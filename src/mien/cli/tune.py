@@ -79,12 +79,8 @@ def tune(
     """
     check_output(output)
     with require_extra("train"):
-        from mien.training.search_space import default_search, parse_search  # noqa: PLC0415
         from mien.training.study import Search  # noqa: PLC0415
         from mien.training.tune import tune as run_search  # noqa: PLC0415
-
-        def space_of(recipe: "Recipe") -> "tuple[Dimension, ...]":
-            return parse_search(search, recipe) if search else default_search(recipe)
 
         loaded, dataset = open_inputs(
             recipe,
@@ -93,10 +89,10 @@ def tune(
             device=device,
             votes=votes,
             own_classes=own_classes,
-            varied=space_of,
+            varied=lambda one: _space(search, one),
         )
         wanted = Search(
-            space=space_of(loaded),
+            space=_space(search, loaded),
             trials=trials,
             sampler=sampler,
             pruner=pruner,
@@ -119,6 +115,13 @@ def tune(
                     tell=lambda trial: display.say(_line(trial)),
                 )
     _print(tuning, loaded.data.validation)
+
+
+def _space(search: list[str] | None, recipe: "Recipe") -> "tuple[Dimension, ...]":
+    """Return what is searched: what is named, or else what is worth it in most recipes."""
+    from mien.training.search_space import default_search, parse_search  # noqa: PLC0415
+
+    return parse_search(search, recipe) if search else default_search(recipe)
 
 
 def _line(trial: "TrialResult") -> str:
