@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from mien.data.seen_faces import read_seen
 from mien.errors import CheckpointError, ModelError
 from mien.evaluation import evaluate, open_predictor
 from mien.evaluation.calibration.calibrate import calibrate, write_calibration
-from mien.export import describe, export
+from mien.export import _measured_on, describe, export
 from mien.metadata import ModelMetadata
 from mien.preprocess import FER2013_CROP
 from mien.training import Recipe, train
 from mien.training.checkpoint import load_checkpoint
+from mien.training.recipe_file import recipe_from_dict
 
 
 def test_onnx_runtime_answers_as_torch_does_at_any_batch(trained: Path, tmp_path: Path) -> None:
@@ -179,6 +181,43 @@ def test_a_calibration_travels_with_its_own_checkpoint_only(
     assert describe(load_checkpoint(run / "other.ckpt")).temperature == 1
 
 
+def test_figures_of_another_temperature_do_not_travel(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    path = run / "evaluation-PublicTest.json"
+    evaluate(run, faces, "PublicTest").write(path)
+    before = describe(load_checkpoint(run)).metrics["PublicTest"]
+    write_calibration(calibrate(run, faces), run)
+
+    done = export(run)
+
+    figures = done.metadata.metrics["PublicTest"]
+    assert before.keys() - figures.keys() == {"temperature", "loss", "calibration", "explanation"}
+    assert figures["confusion"] == before["confusion"]
+    assert "measured on PublicTest with another temperature" in done.remarks[0]
+    evaluate(run, faces, "PublicTest").write(path)
+    again = describe(load_checkpoint(run))
+    assert again.metrics["PublicTest"]["temperature"] == again.temperature
+    assert again.metrics["PublicTest"]["loss"] != before["loss"]
+
+
+def test_a_calibration_of_an_earlier_best_is_told(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    write_calibration(calibrate(run, faces), run)
+    best = run / "best.ckpt"
+    torch.save({**torch.load(best, weights_only=True), "extra": 1}, best)
+
+    done = export(run)
+
+    assert done.metadata.temperature == 1
+    (remark,) = done.remarks
+    assert "is of another best.ckpt and is left out: 'mien calibrate' again" in remark
+    assert export(run / "last.ckpt").remarks == ()
+
+
 @pytest.fixture(scope="module")
 def other_run(
     faces: ExpressionDataset,
@@ -252,6 +291,27 @@ def test_training_does_not_go_on_from_an_ensemble(
         train(make_recipe(initial=str(path)), faces, tmp_path / "run", device="cpu")
 
 
+def test_what_a_run_is_measured_on_goes_by_its_validation_faces(trained: Path) -> None:
+    found = load_checkpoint(trained)
+    uneven, even = {"angry": 3, "happy": 5}, {"angry": 3, "happy": 3}
+
+    def measured_on(fingerprint: str, counts: dict[str, int], **values: Any) -> tuple[object, ...]:
+        recipe = recipe_from_dict({**found.recipe.to_dict(), "data": values})
+        data = {"fingerprint": fingerprint, "counts": {"PublicTest": counts}}
+        return _measured_on(replace(found, recipe=recipe, data=data))
+
+    assert measured_on("with votes", uneven) == measured_on("without", uneven, clean=True)
+    assert measured_on("a", even) != measured_on("b", even)
+    assert measured_on("a", uneven) != measured_on("a", even)
+    assert measured_on("a", uneven) != measured_on(
+        "a", uneven, validation="Training", train="PublicTest"
+    )
+    held = measured_on("a", uneven, hold_out=0.2)
+    assert held == measured_on("a", uneven, hold_out=0.2)
+    assert held != measured_on("b", uneven, hold_out=0.2)
+    assert held != measured_on("a", uneven, hold_out=0.2, clean=True)
+
+
 def test_runs_that_make_no_ensemble_are_refused(
     trained: Path,
     faces: ExpressionDataset,
@@ -269,7 +329,7 @@ def test_runs_that_make_no_ensemble_are_refused(
         export([trained, trained / "best.ckpt"], path)
     with pytest.raises(CheckpointError, match="must know the same classes"):
         export([trained, fewer], path)
-    with pytest.raises(CheckpointError, match="other faces were held out"):
+    with pytest.raises(CheckpointError, match="was chosen on other faces"):
         export([trained, held], path)
     with pytest.raises(ValueError, match="say where its file goes"):
         export([trained, fewer])

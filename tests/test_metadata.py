@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,21 @@ def test_a_missing_fact_is_told() -> None:
 
     with pytest.raises(ModelError, match="damaged"):
         ModelMetadata.from_strings(strings)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"breaches": "one"},
+        {"calibration": {"breaches": 3}},
+        {"quantization": []},
+        {"members": {}},
+        {"members": [None]},
+    ],
+)
+def test_breaches_that_are_no_lists_are_told(data: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="damaged"):
+        ModelMetadata.from_strings(replace(FACTS, data=data).to_strings())
 
 
 def test_a_file_from_before_calibration_is_as_its_network_answers() -> None:

@@ -1,7 +1,7 @@
 """Checkpoint → ONNX: the one bridge from training to analysis."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,11 @@ from mien.analysis.sessions import open_session
 from mien.cache import atomic_write
 from mien.data.seen_faces import SeenFaces
 from mien.errors import CheckpointError
-from mien.evaluation.calibration.model_calibration import read_calibration
+from mien.evaluation.calibration.model_calibration import (
+    figures_at,
+    is_calibration_outdated,
+    read_calibration,
+)
 from mien.evaluation.evaluation import FACE_BY_FACE
 from mien.metadata import MEMBERS, ModelMetadata, file_sha256, model_file
 from mien.models.ensemble import EnsembleNet, Member
@@ -42,12 +46,14 @@ class Export:
         size_bytes: Its size.
         parity: Batch size → largest difference of any logit from torch's.
         metadata: What the file carries.
+        remarks: What was left out of it, a line each.
     """
 
     path: Path
     size_bytes: int
     parity: dict[int, float]
     metadata: ModelMetadata
+    remarks: tuple[str, ...] = ()
 
 
 def export(
@@ -71,7 +77,8 @@ def export(
 
     Raises:
         CheckpointError: The run cannot be used, ONNX Runtime's answers differ from torch's, or the
-            runs of an ensemble know different classes, are of different data, or one is repeated.
+            runs of an ensemble know different classes or were chosen on different faces, or one is
+            repeated.
         ValueError: An ensemble has no path.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
@@ -93,7 +100,13 @@ def export(
             raise CheckpointError(
                 f"{runs[0]}: ONNX Runtime differs from torch by {parity}; not written"
             )
-    return Export(path=path, size_bytes=path.stat().st_size, parity=parity, metadata=metadata)
+    return Export(
+        path=path,
+        size_bytes=path.stat().st_size,
+        parity=parity,
+        metadata=metadata,
+        remarks=tuple(line for each in checkpoints for line in _remarks(each, metadata)),
+    )
 
 
 def _load(run: str | Path) -> Checkpoint:
@@ -107,6 +120,22 @@ def _load(run: str | Path) -> Checkpoint:
             f"'mien evaluate'"
         )
     return load_checkpoint(run)
+
+
+def _remarks(checkpoint: Checkpoint, metadata: ModelMetadata) -> Iterator[str]:
+    """Yield what an exported file lacks because its checkpoint or temperature is another one."""
+    path = checkpoint.path
+    if is_calibration_outdated(path):
+        yield (
+            f"{path}: the calibration beside it is of another {path.name} and is left out: 'mien "
+            f"calibrate' again"
+        )
+    for split, figures in metadata.metrics.items():
+        if "loss" not in figures:
+            yield (
+                f"{path}: was measured on {split} with another temperature: loss and calibration "
+                f"are left out: 'mien evaluate' again"
+            )
 
 
 def _ensemble(checkpoints: Sequence[Checkpoint], name: str) -> tuple[nn.Module, ModelMetadata]:
@@ -123,8 +152,9 @@ def _ensemble(checkpoints: Sequence[Checkpoint], name: str) -> tuple[nn.Module, 
             )
         if _measured_on(other) != _measured_on(first):
             raise CheckpointError(
-                f"{other.path}: other faces were held out from it than from {first.path}: no split "
-                f"could measure the ensemble (data, data.validation, data.hold_out, seed)"
+                f"{other.path}: was chosen on other faces than {first.path}: no split could "
+                f"measure the ensemble (data, data.validation, data.classes; with data.hold_out, "
+                f"data.train, data.clean and seed too)"
             )
     told = [describe(checkpoint) for checkpoint in checkpoints]
     members = [
@@ -141,7 +171,7 @@ def _ensemble(checkpoints: Sequence[Checkpoint], name: str) -> tuple[nn.Module, 
         data={
             **first.data,
             "breaches": list(breaches),
-            MEMBERS: [{"recipe": of.recipe, "epoch": of.data["epoch"]} for of in told],
+            MEMBERS: [_member_facts(of) for of in told],
         },
         metrics={},
         seen=seen.to_text() if seen else "",
@@ -151,30 +181,34 @@ def _ensemble(checkpoints: Sequence[Checkpoint], name: str) -> tuple[nn.Module, 
     return EnsembleNet(members).eval(), metadata
 
 
+def _member_facts(metadata: ModelMetadata) -> dict[str, Any]:
+    """Return what an ensemble's file says of one of its runs."""
+    kept = ("epoch", "calibration")
+    facts = {name: metadata.data[name] for name in kept if name in metadata.data}
+    return {"recipe": metadata.recipe, **facts}
+
+
 def _measured_on(checkpoint: Checkpoint) -> tuple[object, ...]:
-    """Return what decides which faces a run can be measured on."""
-    data = checkpoint.recipe.data
-    held_out = (data.hold_out, checkpoint.recipe.seed) if data.hold_out else None
-    return (checkpoint.data.get("fingerprint"), data.validation, data.classes, held_out)
+    """Return what decides which faces a run can be measured on.
+
+    Votes, repairs and another file format give a published split another fingerprint, so that as
+    many faces in each class are taken for the same ones, unless all classes have as many.
+    """
+    recipe, data = checkpoint.recipe, checkpoint.recipe.data
+    held_out = (data.hold_out, recipe.seed, data.clean, data.train) if data.hold_out else None
+    counts = checkpoint.data.get("counts", {}).get(data.validation, {})
+    is_told_by_counts = held_out is None and len(set(counts.values())) > 1
+    fingerprint = None if is_told_by_counts else checkpoint.data.get("fingerprint")
+    return (data.validation, data.classes, counts, held_out, fingerprint)
 
 
 def describe(checkpoint: Checkpoint) -> ModelMetadata:
     """Return what an exported file says of a checkpoint.
 
     Evaluations and a calibration beside it are included where they are of this very file, not of
-    an earlier best.
+    an earlier best; of an evaluation, what holds with the calibration's temperature.
     """
-    metrics: dict[str, Any] = {}
-    digest = file_sha256(checkpoint.path)
-    for found in sorted(checkpoint.path.parent.glob("evaluation-*.json")):
-        try:
-            evaluation = json.loads(found.read_text("utf-8"))
-            if evaluation["model_sha256"] == digest:
-                for bulk in FACE_BY_FACE:
-                    evaluation.pop(bulk, None)
-                metrics[evaluation.pop("split")] = evaluation
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{found}: not an evaluation of mien: {error!r}") from error
+    calibration = read_calibration(checkpoint.path)
     metadata = ModelMetadata(
         name=checkpoint.recipe.name,
         classes=checkpoint.classes,
@@ -190,11 +224,26 @@ def describe(checkpoint: Checkpoint) -> ModelMetadata:
             "epoch": checkpoint.epoch,
             "breaches": list(checkpoint.breaches),
         },
-        metrics=metrics,
+        metrics=_read_metrics(checkpoint, 1.0 if calibration is None else calibration.temperature),
         seen=checkpoint.seen.to_text() if checkpoint.seen else "",
     )
-    calibration = read_calibration(checkpoint.path)
     return metadata if calibration is None else calibration.apply(metadata)
+
+
+def _read_metrics(checkpoint: Checkpoint, temperature: float) -> dict[str, Any]:
+    """Return by split what was measured of a checkpoint and holds with a temperature."""
+    metrics: dict[str, Any] = {}
+    digest = file_sha256(checkpoint.path)
+    for found in sorted(checkpoint.path.parent.glob("evaluation-*.json")):
+        try:
+            evaluation = json.loads(found.read_text("utf-8"))
+            if evaluation["model_sha256"] == digest:
+                for bulk in FACE_BY_FACE:
+                    evaluation.pop(bulk, None)
+                metrics[evaluation.pop("split")] = figures_at(temperature, evaluation)
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{found}: not an evaluation of mien: {error!r}") from error
+    return metrics
 
 
 def _without_paths(recipe: Recipe) -> dict[str, Any]:

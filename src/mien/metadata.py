@@ -139,13 +139,20 @@ class ModelMetadata:
             for name in ("recipe", "data", "metrics"):
                 if not isinstance(facts[name], dict):
                     raise TypeError(f"{name}: expected a table, got {facts[name]!r}")
-            _list(facts["data"].get("breaches", []))
+            _check_breaches(facts["data"])
             if not isinstance(facts.get("seen", ""), str):
                 raise TypeError(f"seen: expected a text, got {facts['seen']!r}")
             crop = {key: (float(x), float(y)) for key, (x, y) in dict(facts["crop"]).items()}
             return cls(**{**facts, "crop": CropGeometry(**crop)})
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the model's metadata is damaged: {error!r}") from error
+
+
+def _check_breaches(data: Mapping[str, Any]) -> None:
+    """Refuse facts in which what was done against the protocol is no list."""
+    for model in (data, *_list(data.get(MEMBERS, []))):
+        for facts in (model, model.get("calibration", {}), model.get("quantization", {})):
+            _list(facts.get("breaches", []))
 
 
 def _list(value: Any) -> list[Any]:

@@ -75,6 +75,7 @@ class Quantization:
         float_bytes: Size of the file that it was made of.
         parity: What it answers differently.
         metadata: What the file carries.
+        breaches: What was done against the protocol, on demand: a clause each.
     """
 
     path: Path
@@ -82,6 +83,7 @@ class Quantization:
     float_bytes: int
     parity: Parity
     metadata: ModelMetadata
+    breaches: tuple[str, ...] = ()
 
 
 def quantize(
@@ -153,6 +155,7 @@ def quantize(
         float_bytes=model.stat().st_size,
         parity=parity,
         metadata=metadata,
+        breaches=split.breaches,
     )
 
 

@@ -107,6 +107,10 @@ def test_training_faces_are_refused(data: Path, run: Path) -> None:
     assert "Training faces were learned from" in str(called.exception)
     assert not (run / CALIBRATION_FILE).exists()
 
+    called = Called(run, "--data", data, "--split", "Training", "--override-protocol")
+
+    assert "AGAINST THE PROTOCOL: " in called.out
+
 
 @pytest.mark.parametrize("limit", ["-0.1", "1.1", "some"])
 def test_a_limit_is_a_probability(data: Path, run: Path, limit: str) -> None:

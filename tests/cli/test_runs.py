@@ -8,7 +8,9 @@ from typer.testing import CliRunner
 
 from mien.cli.app import app
 from mien.cli.runs import command_to_go_on, counted, open_inputs
+from mien.data import save_dataset
 from mien.data.dataset import ExpressionDataset
+from mien.errors import DataError
 
 
 def test_one_is_singular() -> None:
@@ -52,6 +54,24 @@ def test_classes_of_ones_own_are_opened_for_every_training(
     _, dataset = open_inputs("mien-s", None, tmp_path / "own", device="cpu", own_classes=True)
 
     assert dataset.classes == ("happy", "joy")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [["sweep", "--vary", "data.votes=0,0.2"], ["tune", "--search", "data.votes=0|0.2"]],
+    ids=["sweep", "tune"],
+)
+def test_votes_are_looked_for_where_what_is_varied_asks_for_them(
+    call: list[str], faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    save_dataset(faces, tmp_path / "faces.npz")
+    options = ["--data", str(tmp_path / "faces.npz"), "--output", str(tmp_path / "out")]
+
+    done = CliRunner().invoke(app, [call[0], "mien-s", *call[1:], *options])
+
+    assert isinstance(done.exception, DataError)
+    assert "votes" in str(done.exception)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", ["train", "tune", "sweep", "lr-range"])

@@ -17,6 +17,8 @@ import skimage.data
 from PIL import Image
 from typer.testing import CliRunner
 
+from mien.analysis.video.clips import ClipOutcome, ReadingOptions
+from mien.analysis.video.parts import ClipTables
 from mien.analysis.video.table import partial_file
 from mien.analysis.video.table_formats import read_table
 from mien.cli.app import app, main
@@ -229,6 +231,26 @@ def test_a_clip_that_breaks_off_is_read_as_far_as_it_goes(sad_model: Path, tmp_p
     assert called.code == 1
     assert f"{cut}: " in called.error
     assert 0 < len(list(read_table(tmp_path / "faces.csv"))) < 60
+
+
+def test_a_clip_that_broke_off_before_a_stop_is_told_after_it(
+    folder: Path, sad_model: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "faces.csv"
+    first, second = folder / "more" / "walk.mp4", folder / "walk.mp4"
+    options = ReadingOptions(model=sad_model, threads=1)
+    tables = ClipTables(table, [str(first), str(second)], options, several=True, resume=False)
+    for clip, path in zip((first, second), tables.paths, strict=True):
+        assert Called(clip, "--model", sad_model, "-o", path).code == 0
+    cut = ClipOutcome(source=str(first), frames=3, truncated="it breaks off")
+    tables.note(cut, tables.paths[0])
+
+    called = Called(first, second, "--model", sad_model, "-o", table, "--resume")
+
+    assert called.code == 1
+    assert f"{first}: it breaks off; the frames before were read" in called.error
+    assert len(list(read_table(table))) == 7
+    assert not list(tmp_path.glob("*.parts"))
 
 
 def test_what_is_annotated_replaces_no_clip(clip: Path, sad_model: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from mien.evaluation.predictor import CheckpointPredictor
 from mien.evaluation.protocol import Unseen, was_chosen_on
 from mien.export import export
 from mien.metadata import BEST
+from mien.quantization import quantize
 from mien.training import Recipe, train
 
 
@@ -106,6 +107,38 @@ def test_being_calibrated_on_these_faces_is_told(
     for model in (run, exported):
         assert evaluate(model, faces, "PrivateTest").chosen_on
         assert not evaluate(model, strangers(faces.split("PrivateTest")), "PublicTest").chosen_on
+
+
+def test_what_was_overridden_in_calibration_stays_with_the_model(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    calibration = calibrate(run, faces, "PrivateTest", override_protocol=True)
+    write_calibration(calibration, run)
+    (breach,) = calibration.breaches
+    assert "PrivateTest is the test split" in breach
+    other = shutil.copytree(trained, tmp_path / "other")
+
+    exported = export(run, tmp_path / "tiny.onnx").path
+    both = export([other, run], tmp_path / "both.onnx").path
+
+    for model in (run, exported, both, [other, run]):
+        assert evaluate(model, faces, "PublicTest").breaches == (f"in calibration: {breach}",)
+    assert evaluate(both, faces, "PrivateTest").chosen_on
+
+
+def test_what_was_overridden_in_quantization_stays_with_the_model(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    exported = export(trained, tmp_path / "tiny.onnx").path
+    copies = replace(faces, images=faces.split("Training").images[np.arange(len(faces)) % 90])
+    with pytest.raises(ProtocolError, match="PublicTest faces were learned from"):
+        quantize(exported, copies, tmp_path / "int8.onnx", most_lost=100)
+
+    done = quantize(exported, copies, tmp_path / "int8.onnx", most_lost=100, override_protocol=True)
+
+    (breach,) = done.breaches
+    assert evaluate(done.path, faces).breaches == (f"in quantization: {breach}",)
 
 
 def test_the_same_faces_with_votes_are_still_those_that_it_was_chosen_on(

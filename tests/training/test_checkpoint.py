@@ -8,7 +8,7 @@ import torch
 
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError
-from mien.metadata import BEST
+from mien.metadata import BEST, CLASSICAL_FILE
 from mien.training import Recipe
 from mien.training.checkpoint import load_checkpoint
 
@@ -75,6 +75,14 @@ def test_damage_is_told(trained: Path, tmp_path: Path) -> None:
         load_checkpoint(path)
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         load_checkpoint(tmp_path)
+
+
+def test_a_classical_baseline_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / CLASSICAL_FILE).write_bytes(b"PK")
+
+    for named in (tmp_path, tmp_path / CLASSICAL_FILE):
+        with pytest.raises(CheckpointError, match="no network: name the run of a network"):
+            load_checkpoint(named)
 
 
 def test_weights_of_another_network_are_refused(trained: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from mien.training.figures import recipe_names
 from mien.training.search_space import (
     Choices,
     Interval,
+    asks_for_votes,
     default_search,
     parse_search,
     parse_vary,
@@ -95,6 +96,19 @@ def test_every_recipe_has_a_default_search_around_its_values(name: str) -> None:
         str(dimension) == str(*parse_search([str(dimension)], recipe))
         for dimension in found.values()
     )
+
+
+@pytest.mark.parametrize(
+    ("spec", "asks"),
+    [("data.votes=0|0.2", True), ("data.votes=0.0..0.5", True), ("batch_size=8|16", False)],
+)
+def test_votes_that_only_a_value_asks_for_are_noticed(
+    spec: str, asks: bool, make_recipe: Callable[..., Recipe]
+) -> None:
+    recipe = make_recipe()
+
+    assert asks_for_votes(recipe, parse_search([spec], recipe)) == asks
+    assert asks_for_votes(make_recipe(data={"votes": 0.1}), ())
 
 
 def test_the_test_split_is_for_the_end(make_recipe: Callable[..., Recipe]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mien.data.dataset import ExpressionDataset
-from mien.errors import CheckpointError, RecipeError
+from mien.errors import CheckpointError, DataError, RecipeError
 from mien.training import Progress, Recipe
 from mien.training.search_space import Choices
 from mien.training.sweep import Grid, SweepRow, draw_sweep, sweep
@@ -115,4 +115,7 @@ def test_what_cannot_be_swept_is_told(
     )
     with pytest.raises(RecipeError, match="0 with plateau"):
         sweep(make_recipe(), faces, tmp_path / "sweep", together)
+    votes = Grid(vary=(Choices(key="data.votes", values=("0", "0.2")),))
+    with pytest.raises(DataError, match="no FER"):
+        sweep(make_recipe(), faces, tmp_path / "sweep", votes)
     assert not (tmp_path / "sweep").exists()

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,12 @@ import torch
 from mien.data.dataset import ExpressionDataset
 from mien.data.synthetic import synthetic_faces
 from mien.errors import CheckpointError, ModelError, RecipeError
+from mien.evaluation.calibration.calibrate import calibrate, write_calibration
+from mien.export import export
 from mien.preprocess import standardise
 from mien.training import Recipe, train
 from mien.training.checkpoint import load_checkpoint
-from mien.training.teachers import Teachers, load_teachers
+from mien.training.teachers import Teachers, load_teacher, load_teachers
 
 
 def test_teachers_say_what_they_say_alone_whatever_the_scale(
@@ -35,6 +38,22 @@ def test_teachers_say_what_they_say_alone_whatever_the_scale(
         taught = Teachers(taught_by, mean=0.3, std=0.5).teach(scaled, temperature=2)
 
         torch.testing.assert_close(taught, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_calibrated_file_teaches_as_the_run_that_it_is_of(
+    trained: Path, faces: ExpressionDataset, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    calibration = calibrate(run, faces)
+    write_calibration(calibration, run)
+    exported = export(run, tmp_path / "tiny.onnx").path
+    inputs = torch.rand(5, 1, 48, 48)
+
+    with torch.no_grad():
+        own, from_file = (load_teacher(str(each)).read(inputs) for each in (run, exported))
+
+    assert abs(calibration.temperature - 1) > 0.01
+    torch.testing.assert_close(own, from_file, rtol=1e-3, atol=1e-4)
 
 
 def test_a_network_taught_alone_comes_to_agree_with_its_teacher(

@@ -50,7 +50,7 @@ def calibrate(
 
     A run's folder keeps it in calibration.json, which its evaluation and its export use. An ONNX
     file is copied, with the temperature in its metadata; its network stays as it is. The most
-    probable expression of a face never changes.
+    probable expression of a face never changes; loss and calibration do, so measure anew.
 
     Example: mien calibrate runs/mien-s-20261120-233000 --data fer2013.csv --uncertain-below 0.4
     """
@@ -76,7 +76,8 @@ def calibrate(
         soft_wrap=True,
     )
     console.print(_table(calibration.fit))
-    for line in (_cross_fitted(calibration.fit), _uncertain(calibration.uncertain)):
+    breaches = [f"AGAINST THE PROTOCOL: {breach}" for breach in calibration.breaches]
+    for line in (_cross_fitted(calibration.fit), _uncertain(calibration.uncertain), *breaches):
         console.print(line, soft_wrap=True)
     announce(path)
 

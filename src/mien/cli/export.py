@@ -39,6 +39,8 @@ def export(
         from mien.export import export as write_onnx  # noqa: PLC0415
 
         done = write_onnx(runs, output, name=name)
+    for remark in done.remarks:
+        typer.echo(f"note: {remark}", err=True)
     for batch, difference in done.parity.items():
         typer.echo(f"parity at batch {batch}: largest difference of a logit {difference:.1e}")
     typer.echo(f"{done.path}: {done.size_bytes / 1e6:.2f} MB, {done.metadata.name}")

@@ -82,6 +82,8 @@ def quantize(
         soft_wrap=True,
     )
     console.print(parity.difference.verdict(), soft_wrap=True)
+    for breach in done.breaches:
+        console.print(f"AGAINST THE PROTOCOL: {breach}", soft_wrap=True)
     announce(done.path)
 
 

@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,6 +18,7 @@ from mien.cli.data import open_dataset
 if TYPE_CHECKING:
     from mien.data import ExpressionDataset
     from mien.training import Progress, Recipe
+    from mien.training.search_space import Dimension
 
 #: Shells report a program ended by Ctrl-C with 128 + SIGINT.
 INTERRUPTED = 130
@@ -59,10 +60,12 @@ def open_inputs(
     votes: Path | None = None,
     own_classes: bool = False,
     start: str | None = None,
+    varied: "Callable[[Recipe], Sequence[Dimension]]" = lambda _: (),
 ) -> "tuple[Recipe, ExpressionDataset]":
     """Return the recipe and the data set, once the device is known to be there.
 
-    FER+ votes are looked for beside the data where the recipe asks for them and none are named.
+    FER+ votes are looked for beside the data where the recipe, or what is varied in it, asks for
+    them and none are named.
 
     Args:
         recipe: A packaged recipe's name, or a TOML file.
@@ -72,9 +75,11 @@ def open_inputs(
         votes: FER+ votes.
         own_classes: Whether folders' names are classes as they are.
         start: What to fine-tune; None trains from what the recipe says.
+        varied: Gives what is varied in the recipe.
     """
     from mien.training import find_device, load_recipe  # noqa: PLC0415
     from mien.training.initial import continue_recipe  # noqa: PLC0415
+    from mien.training.search_space import asks_for_votes  # noqa: PLC0415
 
     if start is None:
         loaded = load_recipe(recipe, settings or ())
@@ -82,7 +87,7 @@ def open_inputs(
         loaded = continue_recipe(load_recipe(recipe), start, settings or ())
     with usage_errors():
         find_device(device)
-    if votes is None and loaded.data.votes:
+    if votes is None and asks_for_votes(loaded, varied(loaded)):
         votes = Path("auto")
     return loaded, open_dataset(data, votes=votes, own_classes=own_classes)
 

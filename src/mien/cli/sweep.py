@@ -60,7 +60,13 @@ def sweep(
         from mien.training.sweep import sweep as run_sweep  # noqa: PLC0415
 
         loaded, dataset = open_inputs(
-            recipe, set_, data, device=device, votes=votes, own_classes=own_classes
+            recipe,
+            set_,
+            data,
+            device=device,
+            votes=votes,
+            own_classes=own_classes,
+            varied=lambda one: parse_vary(vary, one),
         )
         grid = Grid(vary=parse_vary(vary, loaded), seeds=numbers)
         folder = output or Path("runs") / f"sweep-{loaded.name}"

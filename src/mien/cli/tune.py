@@ -24,6 +24,8 @@ from mien.errors import require_extra
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mien.training import Recipe
+    from mien.training.search_space import Dimension
     from mien.training.tune import TrialResult, Tuning
 
 #: Trials in the table of the best.
@@ -77,15 +79,20 @@ def tune(
     """
     check_output(output)
     with require_extra("train"):
-        from mien.training.search_space import default_search, parse_search  # noqa: PLC0415
         from mien.training.study import Search  # noqa: PLC0415
         from mien.training.tune import tune as run_search  # noqa: PLC0415
 
         loaded, dataset = open_inputs(
-            recipe, set_, data, device=device, votes=votes, own_classes=own_classes
+            recipe,
+            set_,
+            data,
+            device=device,
+            votes=votes,
+            own_classes=own_classes,
+            varied=lambda one: _space(search, one),
         )
         wanted = Search(
-            space=parse_search(search, loaded) if search else default_search(loaded),
+            space=_space(search, loaded),
             trials=trials,
             sampler=sampler,
             pruner=pruner,
@@ -108,6 +115,13 @@ def tune(
                     tell=lambda trial: display.say(_line(trial)),
                 )
     _print(tuning, loaded.data.validation)
+
+
+def _space(search: list[str] | None, recipe: "Recipe") -> "tuple[Dimension, ...]":
+    """Return what is searched: what is named, or else what is worth it in most recipes."""
+    from mien.training.search_space import default_search, parse_search  # noqa: PLC0415
+
+    return parse_search(search, recipe) if search else default_search(recipe)
 
 
 def _line(trial: "TrialResult") -> str:

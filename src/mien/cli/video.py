@@ -1,5 +1,6 @@
 """``mien video``: read the expressions in video files."""
 
+import itertools
 import math
 import shutil
 import sys
@@ -29,7 +30,7 @@ from mien.cli.engines import (
 )
 from mien.cli.outputs import PAGE, announce, check_output
 from mien.cli.runs import INTERRUPTED, command_to_go_on
-from mien.cli.video_progress import ClipsDisplay, failure_line, stop_on_signals
+from mien.cli.video_progress import ClipsDisplay, failure_line, outcome_lines, stop_on_signals
 from mien.errors import MediaError, require_extra
 from mien.folders import as_disks_compare
 
@@ -265,7 +266,7 @@ def _free_names(clips: list[str]) -> list[str]:
 
 
 def _read(tables: "ClipTables", jobs: "list[ClipJob]", workers: int) -> "list[ClipOutcome]":
-    """Read the clips, drawing how far that is.
+    """Read the clips that are left, drawing how far that is, and return what became of all.
 
     Raises:
         MediaError: There is one clip, and it cannot be read.
@@ -273,16 +274,21 @@ def _read(tables: "ClipTables", jobs: "list[ClipJob]", workers: int) -> "list[Cl
     """
     from mien.analysis.video.parallel import read_clips  # noqa: PLC0415
 
-    waiting = [job for job in jobs if not (job.resume and tables.is_done(job.table))]
-    outcomes: list[ClipOutcome] = []
+    known = {job.source: tables.outcome(job.table) if job.resume else None for job in jobs}
+    outcomes = [outcome for outcome in known.values() if outcome is not None]
+    for line in itertools.chain.from_iterable(map(outcome_lines, outcomes)):
+        typer.echo(line, err=True)
+    waiting = [job for job in jobs if known[job.source] is None]
     if not waiting:
         return outcomes
+    table_of = {job.source: job.table for job in waiting}
     with stop_on_signals() as should_stop, ClipsDisplay(waiting) as display:
         for outcome in read_clips(
             waiting, workers=workers, should_stop=should_stop, on_frame=display.show
         ):
             if outcome.error is not None and len(jobs) == 1:
                 raise MediaError(outcome.error)
+            tables.note(outcome, table_of[outcome.source])
             display.finish(outcome)
             outcomes.append(outcome)
     return outcomes

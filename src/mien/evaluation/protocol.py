@@ -13,6 +13,7 @@ from mien.data.seen_faces import SeenFaces
 from mien.evaluation.json_values import read_count, read_number
 from mien.evaluation.metrics import classification_metrics
 from mien.evaluation.predictor import Predictor
+from mien.metadata import MEMBERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +103,19 @@ def evaluation_breaches(
 
 
 def training_breaches(predictors: Sequence[Predictor]) -> list[str]:
-    """Return what the models' trainings did against the protocol, on demand."""
-    found = [str(each) for predictor in predictors for each in predictor.data.get("breaches", ())]
-    return [f"in training: {breach}" for breach in dict.fromkeys(found)]
+    """Return what was done against the protocol, on demand, when the models were made."""
+    found = [
+        f"in {work}: {breach}"
+        for predictor in predictors
+        for data in _with_members(predictor.data)
+        for work, facts in (
+            ("training", data),
+            ("calibration", _table(data, "calibration")),
+            ("quantization", _table(data, "quantization")),
+        )
+        for breach in facts.get("breaches", ())
+    ]
+    return list(dict.fromkeys(found))
 
 
 def was_chosen_on(predictors: Sequence[Predictor], part: ExpressionDataset, split: str) -> bool:
@@ -123,8 +134,14 @@ def was_chosen_on(predictors: Sequence[Predictor], part: ExpressionDataset, spli
     return any(
         is_of(data, "validation", _table(data, "counts").get(split))
         or is_of(_table(data, "calibration"), "split", None)
-        for data in (predictor.data for predictor in predictors)
+        for predictor in predictors
+        for data in _with_members(predictor.data)
     )
+
+
+def _with_members(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return a model's facts and, of an exported ensemble, those of its members."""
+    return [data, *data.get(MEMBERS, ())]
 
 
 def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

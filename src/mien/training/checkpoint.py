@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mien.data.seen_faces import SeenFaces
 from mien.errors import CheckpointError, RecipeError
-from mien.metadata import BEST, model_file
+from mien.metadata import BEST, CLASSICAL_FILE, model_file
 from mien.models import ClassicalConfig, build_model
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import recipe_from_dict
@@ -72,11 +72,15 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Only tensors and plain values are read; a file that asks for code to be run is refused.
 
     Raises:
-        CheckpointError: Missing, damaged, not mien's, or unsafe.
+        CheckpointError: Missing, damaged, not mien's, of a classical baseline, or unsafe.
     """
     path = model_file(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; a run folder holds {BEST}")
+    if path.suffix == Path(CLASSICAL_FILE).suffix:
+        raise CheckpointError(
+            f"{path}: is of a classical baseline, which is no network: name the run of a network"
+        )
     content = read_checkpoint(path)
     try:
         facts = json.loads(content["mien"])

@@ -82,6 +82,27 @@ def parse_vary(specs: Sequence[str], recipe: Recipe) -> tuple[Choices, ...]:
     return tuple(_choices(key, text, ",", recipe) for key, text in _keys(specs, recipe))
 
 
+def asks_for_votes(recipe: Recipe, space: Sequence[Dimension]) -> bool:
+    """Return whether a recipe, or a value of what is varied in it, asks for FER+ votes.
+
+    Args:
+        recipe: What is varied.
+        space: The keys and their values.
+
+    Raises:
+        RecipeError: The recipe does not take a value.
+    """
+    tried = (_try(each.key, value, recipe) for each in space for value in _extremes(each))
+    return bool(recipe.data.votes) or any(one.data.votes for one in tried)
+
+
+def _extremes(dimension: Dimension) -> tuple[str, ...]:
+    """Return a dimension's values; of an interval, its ends."""
+    if isinstance(dimension, Choices):
+        return dimension.values
+    return str(dimension.low), str(dimension.high)
+
+
 def default_search(recipe: Recipe) -> tuple[Dimension, ...]:
     """Return what is worth searching in most recipes, around the values that this one has.
 

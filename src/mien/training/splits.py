@@ -83,13 +83,23 @@ def learning_splits(
             raise DataError(_nothing_there(name, recipe, dataset))
     if training.images.min() == training.images.max():
         raise DataError("all training pixels are equal, there is nothing to learn")
-    if config.votes and training.votes is None:
-        raise DataError("data.votes: the data has no FER+ votes: name fer2013new.csv with --votes")
+    if config.votes:
+        require_votes(dataset)
     if config.fraction < 1:
         training = stratified_share(training, config.fraction, seed=recipe.seed)
     if config.balance:
         training = balance(training, config.balance, seed=recipe.seed, split=config.train)
     return training, validation
+
+
+def require_votes(dataset: ExpressionDataset) -> None:
+    """Refuse a data set without FER+ votes.
+
+    Raises:
+        DataError: It has none.
+    """
+    if dataset.votes is None:
+        raise DataError("data.votes: the data has no FER+ votes: name fer2013new.csv with --votes")
 
 
 def _nothing_there(split: str, recipe: Recipe, dataset: ExpressionDataset) -> str:

@@ -24,6 +24,7 @@ from mien.training.recipe import Recipe
 from mien.training.recipe_file import override_recipe
 from mien.training.resumption import finish_run
 from mien.training.search_space import Choices, refuse_test_split
+from mien.training.splits import require_votes
 from mien.training.tables import write_table
 
 TABLE: Final = "sweep.csv"
@@ -113,7 +114,8 @@ def sweep(
 
     Raises:
         CheckpointError: ``folder`` has runs of another recipe or other data.
-        DataError: A split of the recipe has no images.
+        DataError: A split of the recipe has no images, or a combination asks for FER+ votes and
+            there are none.
         KeyboardInterrupt: Ctrl-C; the same call goes on.
         RecipeError: A combination is no recipe, or chooses on the test split.
         ValueError: There is no such device.
@@ -125,6 +127,8 @@ def sweep(
         for seed in grid.seeds
         for index, (name, changed) in enumerate(_runs(recipe, grid, seed))
     ]
+    if any(changed.data.votes for _, _, changed in plan):
+        require_votes(dataset)
     cells = grid.cells()
     outcomes: list[list[dict[str, Any]]] = [[] for _ in cells]
     for index, name, changed in plan:

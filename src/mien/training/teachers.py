@@ -26,7 +26,8 @@ class Teacher:
         classes: Its classes.
         mean: Mean that its input is standardised with.
         std: Standard deviation likewise.
-        read: ``(N, 1, H, W)`` float32 faces, standardised so → ``(N, C)`` logits, on their device.
+        read: ``(N, 1, H, W)`` float32 faces, standardised so → ``(N, C)`` logits, on their device,
+            as its network gives them: a calibration is not part of what is taught.
         data: What it was trained and chosen on.
         seen: The faces that it learned from; None in an older version's.
         breaches: What was done against the protocol in its training.
@@ -150,7 +151,7 @@ def _from_onnx(name: str, path: Path) -> Teacher:
 
     def read(faces: Tensor) -> Tensor:
         logits = classifier.standardised_logits(faces.contiguous().cpu().numpy())
-        return torch.from_numpy(logits).to(faces.device)
+        return torch.from_numpy(logits).to(faces.device) * facts.temperature
 
     return Teacher(
         name=name,

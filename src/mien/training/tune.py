@@ -34,8 +34,8 @@ from mien.training.history import History
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import override_recipe
 from mien.training.run import train
-from mien.training.search_space import Choices, Dimension, refuse_test_split
-from mien.training.splits import describe_data, learning_splits
+from mien.training.search_space import Choices, Dimension, asks_for_votes, refuse_test_split
+from mien.training.splits import describe_data, learning_splits, require_votes
 from mien.training.study import (
     ATTEMPT,
     CONTINUES,
@@ -120,12 +120,15 @@ def tune(
     Raises:
         CheckpointError: The study was begun with another recipe, search or data, or the folder
             holds the trials of another study.
-        DataError: A split of the recipe has no images.
+        DataError: A split of the recipe has no images, or FER+ votes are asked for and there are
+            none.
         KeyboardInterrupt: Ctrl-C; what was found so far is kept.
         RecipeError: The recipe chooses on the test split.
         ValueError: The database cannot be used, or there is no such device.
     """
     refuse_test_split(recipe)
+    if asks_for_votes(recipe, search.space):
+        require_votes(dataset)
     data = describe_data(recipe, *learning_splits(recipe, dataset))
     folder = Path(folder)
     with quiet_optuna():

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mien.analysis.video.clips import ReadingOptions
+from mien.analysis.video.clips import ClipOutcome, ReadingOptions
 from mien.analysis.video.parts import ClipTables
 from mien.analysis.video.results import TrackedFrame
 from mien.analysis.video.table import open_table, partial_file
@@ -40,10 +40,12 @@ def test_a_stopped_run_of_several_goes_on_with_those_left(
 ) -> None:
     table = tmp_path / "out" / f"faces{suffix}"
     rows = [[make_frame(i, (1, 0.9), source=clip) for i in range(3)] for clip in clips]
+    outcome = ClipOutcome(source=clips[0], frames=3, truncated="it breaks off", remarks=("one",))
 
     def stop(tables: ClipTables) -> None:
         with tables:
             write(tables.paths[0], *rows[0])
+            tables.note(outcome, tables.paths[0])
             write(tables.paths[1], *rows[1][:2], stop=True)
 
     stopped = ClipTables(table, clips, ReadingOptions(), several=True, resume=False)
@@ -52,12 +54,33 @@ def test_a_stopped_run_of_several_goes_on_with_those_left(
     assert stopped.rows_at == table
     assert list(read_table(table)) == [*rows[0], *rows[1][:2]]
     with ClipTables(table, clips, ReadingOptions(), several=True, resume=True) as tables:
-        assert [tables.is_done(path) for path in tables.paths] == [True, False, False]
+        assert [tables.outcome(path) for path in tables.paths] == [outcome, None, None]
         write(tables.paths[1], *rows[1], resume=True)
         write(tables.paths[2], *rows[2])
 
     assert list(read_table(table)) == [*rows[0], *rows[1], *rows[2]]
     assert list(table.parent.iterdir()) == [table]
+
+
+def test_a_clip_of_which_it_is_not_known_what_became_is_read_again(
+    tmp_path: Path, clips: list[str], make_frame: MakeFrame
+) -> None:
+    table, kept = tmp_path / "faces.csv", [make_frame(0)]
+
+    def stop(tables: ClipTables) -> None:
+        with tables:
+            write(tables.paths[0], *kept)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop(ClipTables(table, clips, ReadingOptions(), several=True, resume=False))
+    assert list(read_table(table)) == kept
+
+    again = ClipTables(table, clips, ReadingOptions(), several=True, resume=True)
+
+    assert again.outcome(again.paths[0]) is None
+    write(again.paths[0], *kept, resume=True)
+    assert list(read_table(again.paths[0])) == kept
 
 
 def test_a_finished_table_stays_until_the_new_one_is_whole(
@@ -85,7 +108,7 @@ def test_only_the_same_run_goes_on(tmp_path: Path, clips: list[str], make_frame:
 
     with pytest.raises(MediaError, match=r"parts: holds the rows of a run .* resume it, or delete"):
         ClipTables(table, clips, ReadingOptions(), several=True, resume=False)
-    assert not any(map(resume(threads=3).is_done, tables.paths))
+    assert not any(map(resume(threads=3).outcome, tables.paths))
     with pytest.raises(MediaError, match="every was 1, now 2"):
         resume(every=2)
     Path(clips[2]).write_text("another clip")

@@ -74,6 +74,24 @@ def test_it_holds_for_one_very_checkpoint(run: Path, faces: ExpressionDataset) -
     assert open_predictor(run).temperature == 1
 
 
+def test_another_checkpoint_keeps_its_own(run: Path, faces: ExpressionDataset) -> None:
+    other = run / "last.ckpt"
+    torch.save({**torch.load(other, weights_only=True), "extra": 1}, other)
+    kept = write_calibration(calibrate(run, faces, uncertain_below=0.5), run)
+    before = kept.read_bytes()
+
+    path = write_calibration(calibrate(other, faces), other)
+
+    assert path == run / "last.ckpt.calibration.json"
+    assert kept.read_bytes() == before
+    for file, below in ((run / BEST, 0.5), (other, 0)):
+        found = read_calibration(file)
+        assert found is not None
+        assert found.uncertain_below == below
+    path.replace(run / CALIBRATION_FILE)
+    assert read_calibration(other) is not None, "where an older version kept it"
+
+
 def test_what_changed_meanwhile_is_not_calibrated(run: Path, faces: ExpressionDataset) -> None:
     calibration = calibrate(run, faces)
     torch.save({**torch.load(run / BEST, weights_only=True), "extra": 1}, run / BEST)
@@ -98,6 +116,11 @@ def test_a_calibration_survives_the_journey(run: Path, faces: ExpressionDataset)
     calibration = calibrate(run, faces, uncertain_below=0.6)
 
     assert ModelCalibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
+    overridden = replace(calibration, breaches=("on the test split",))
+    written = overridden.to_dict()
+    assert ModelCalibration.from_dict(written) == overridden
+    del written["breaches"]
+    assert ModelCalibration.from_dict(written) == calibration, "an older version's"
 
 
 def test_an_onnx_file_gets_it_into_its_metadata_and_keeps_its_graph(
@@ -137,6 +160,9 @@ def test_a_quantized_file_stays_quantized(
 
     assert onnx.load(quantized).graph.SerializeToString() in path.read_bytes()
     before, after = (ExpressionClassifier(file).metadata for file in (quantized, path))
+    figures = dict(before.metrics["PublicTest"])
+    assert figures.pop("loss") > 0, "which the temperature changes"
+    assert after.metrics == {"PublicTest": figures}
     assert after.temperature == calibration.temperature != before.temperature
     assert after.data["quantization"] == before.data["quantization"]
 

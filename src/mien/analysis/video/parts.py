@@ -1,18 +1,25 @@
 """The tables of a call: one of one clip, or one a clip on their way into a common one."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from mien.analysis.video.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from mien.analysis.video.clips import ReadingOptions, ReadingStoppedError, describe_run
+from mien.analysis.video.clips import (
+    ClipOutcome,
+    ReadingOptions,
+    ReadingStoppedError,
+    describe_run,
+)
 from mien.analysis.video.table import file_stamp, join_tables, partial_file
 from mien.analysis.video.table_formats import check_format, row_suffix
 from mien.analysis.writers import write_errors_named
+from mien.cache import atomic_write
 from mien.errors import MediaError
 
 
@@ -20,7 +27,8 @@ class ClipTables:
     """Where the rows of clips go; several clips' to one table each, joined when the block ends.
 
     The tables of several clips stand in a folder beside the common one, ``faces.csv.parts``: each
-    is whole or has its partial file, so a stopped run goes on with the clips that are left.
+    is whole or has its partial file, so a stopped run goes on with the clips that are left. What
+    became of a clip stands beside its table; one whose table is whole without is read again.
 
     Args:
         table: The table of them all.
@@ -62,8 +70,32 @@ class ClipTables:
         with write_errors_named(table):
             self._open(self._folder, describe_run(clips, options), resume=resume)
 
-    def is_done(self, path: Path) -> bool:
-        """Whether a clip of several has its whole table already."""
+    def note(self, outcome: ClipOutcome, path: Path) -> None:
+        """Keep what became of a clip of several that was read, for when the run is resumed.
+
+        Args:
+            outcome: What became of it.
+            path: Its table.
+
+        Raises:
+            MediaError: It cannot be written.
+        """
+        if self._folder is None or outcome.error is not None:
+            return
+        with write_errors_named(self.table), atomic_write(_note_file(path)) as temporary:
+            temporary.write_text(json.dumps(asdict(outcome)), "utf-8")
+
+    def outcome(self, path: Path) -> ClipOutcome | None:
+        """Return what became of a clip of several that a stopped run has read; None of others."""
+        if not self._is_whole(path):
+            return None
+        try:
+            values = json.loads(_note_file(path).read_text("utf-8"))
+            return ClipOutcome(**{**values, "remarks": tuple(values["remarks"])})
+        except (OSError, KeyError, TypeError, ValueError):
+            return None
+
+    def _is_whole(self, path: Path) -> bool:
         return self._folder is not None and path.exists() and not partial_file(path).exists()
 
     def __enter__(self) -> Self:
@@ -101,7 +133,7 @@ class ClipTables:
 
     def _stop(self, folder: Path) -> None:
         """Make the rows so far the table, where that replaces none, and keep what is resumed."""
-        rows = [path if self.is_done(path) else partial_file(path) for path in self.paths]
+        rows = [path if self._is_whole(path) else partial_file(path) for path in self.paths]
         rows = [path for path in rows if path.exists()]
         if not rows:
             shutil.rmtree(folder)
@@ -128,6 +160,14 @@ class ClipTables:
             raise MediaError(f"{folder}: holds no run that can be resumed: move it or delete it")
         if found is not None:
             found.check_made_by(made_by, self.table, folder)
+            for path in self.paths:
+                if self._is_whole(path) and self.outcome(path) is None:
+                    path.unlink()
             return
         folder.mkdir(parents=True, exist_ok=True)
         write_checkpoint(self._record, Checkpoint(made_by=made_by))
+
+
+def _note_file(path: Path) -> Path:
+    """Return where it stands what became of the clip that a table is of."""
+    return path.with_name(f"{path.name}.outcome.json")

@@ -61,7 +61,9 @@ def calibrate(
     if uncertain_below is None:
         uncertain_below = _uncertain_below(file)
     check_uncertain_below(uncertain_below, predictor.classes)
-    split, faces = _unlearned_faces(predictor, dataset, split, override_protocol=override_protocol)
+    split, faces, breaches = _unlearned_faces(
+        predictor, dataset, split, override_protocol=override_protocol
+    )
     # What one model gives is divided by one temperature, so this is what its network answers.
     assert predictor.temperature is not None
     logits = predictor.logits(faces.images).astype(np.float64) * predictor.temperature
@@ -75,6 +77,7 @@ def calibrate(
         fingerprint=dataset.fingerprint,
         fit=fit,
         uncertain=count_uncertain(logits / fit.temperature, faces.labels, below=uncertain_below),
+        breaches=breaches,
     )
 
 
@@ -116,8 +119,8 @@ def _uncertain_below(file: Path) -> float:
 
 def _unlearned_faces(
     predictor: Predictor, dataset: ExpressionDataset, split: str | None, *, override_protocol: bool
-) -> tuple[str, ExpressionDataset]:
-    """Return the split, found where none is named, and its faces."""
+) -> tuple[str, ExpressionDataset, tuple[str, ...]]:
+    """Return the split, found where none is named, its faces, and what is wrong with them."""
     prepared = faces_as_trained(predictor, dataset)
     split = default_split(prepared) if split is None else split
     faces = prepared.split(split)
@@ -131,8 +134,7 @@ def _unlearned_faces(
         )
     seen = find_seen(learned_by([predictor], [prepared]), faces)
     breaches = [*evaluation_breaches(dataset, split, seen), *test_split_breach(split)]
-    refuse_breaches(breaches, override=override_protocol)
-    return split, faces
+    return split, faces, refuse_breaches(breaches, override=override_protocol)
 
 
 def _write_onnx(calibration: ModelCalibration, file: Path, output: Path) -> None:

@@ -1,7 +1,8 @@
 """A model's calibration as a run keeps it: ``calibration.json`` beside the checkpoint.
 
-It holds for one very file, named by its digest: a run trained further has another best checkpoint,
-whose temperature is not known.
+That of a checkpoint that does not stand for its run is ``last.ckpt.calibration.json``. It holds for
+one very file, named by its digest: a run trained further has another best checkpoint, whose
+temperature is not known.
 """
 
 import json
@@ -16,10 +17,13 @@ from mien.errors import CheckpointError
 from mien.evaluation.calibration.measure import UncertainFaces
 from mien.evaluation.calibration.temperature import TemperatureFit
 from mien.evaluation.json_values import read_count, read_number, read_text
-from mien.metadata import ModelMetadata, file_sha256
+from mien.metadata import ModelMetadata, file_sha256, model_file
 
 #: Name of the file, in a run's folder.
 CALIBRATION_FILE: Final = "calibration.json"
+
+#: Of an evaluation's figures, those that another temperature makes others.
+_BY_TEMPERATURE: Final = frozenset({"temperature", "loss", "calibration", "explanation"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,7 @@ class ModelCalibration:
         fingerprint: sha256 of the data.
         fit: The temperature, and figures before and after.
         uncertain: The faces of the split that are uncertain with it.
+        breaches: What was done against the protocol, on demand: a clause each.
     """
 
     model: str
@@ -41,6 +46,7 @@ class ModelCalibration:
     fingerprint: str
     fit: TemperatureFit
     uncertain: UncertainFaces
+    breaches: tuple[str, ...] = ()
 
     @property
     def temperature(self) -> float:
@@ -62,12 +68,20 @@ class ModelCalibration:
             "ece_before": self.fit.before.ece,
             "ece": self.fit.after.ece,
             "cross_fitted_ece": self.fit.cross_fitted_ece,
+            "breaches": list(self.breaches),
         }
 
     def apply(self, metadata: ModelMetadata) -> ModelMetadata:
-        """Return a model's metadata with the temperature, and what it was fitted on."""
+        """Return a model's metadata with the temperature, and what it was fitted on.
+
+        Of its metrics those stay that hold with the temperature.
+        """
         return replace(
             metadata,
+            metrics={
+                split: figures_at(self.temperature, figures, measured_at=metadata.temperature)
+                for split, figures in metadata.metrics.items()
+            },
             temperature=self.temperature,
             uncertain_below=self.uncertain_below,
             data={**metadata.data, "calibration": self.fitted_on},
@@ -85,12 +99,13 @@ class ModelCalibration:
             "uncertain": self.uncertain.uncertain,
             "uncertain_wrong": self.uncertain.uncertain_wrong,
             "wrong": self.uncertain.wrong,
+            "breaches": list(self.breaches),
             **self.fit.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelCalibration":
-        """Read what :meth:`to_dict` wrote.
+        """Read what :meth:`to_dict` wrote, or an older version, without breaches.
 
         Raises:
             KeyError: A figure is missing.
@@ -112,6 +127,7 @@ class ModelCalibration:
                 uncertain_wrong=read_count(values["uncertain_wrong"]),
                 wrong=read_count(values["wrong"]),
             ),
+            breaches=tuple(read_text(breach) for breach in values.get("breaches", ())),
         )
 
     def write(self, path: Path) -> None:
@@ -123,7 +139,26 @@ class ModelCalibration:
 
 def calibration_file(file: Path) -> Path:
     """Return where the calibration of a checkpoint or baseline's file is kept."""
-    return file.with_name(CALIBRATION_FILE)
+    stands_for_run = file == model_file(file.parent)
+    return file.with_name(CALIBRATION_FILE if stands_for_run else f"{file.name}.{CALIBRATION_FILE}")
+
+
+def figures_at(
+    temperature: float, figures: Mapping[str, Any], *, measured_at: float = 1.0
+) -> dict[str, Any]:
+    """Return those of an evaluation's figures that hold with a temperature.
+
+    Args:
+        temperature: What logits are divided by.
+        figures: The evaluation, as plain JSON types.
+        measured_at: What they were divided by where the evaluation does not tell.
+
+    Returns:
+        All where it is the same temperature; else those that no temperature changes.
+    """
+    if (figures.get("temperature") or measured_at) == temperature:
+        return dict(figures)
+    return {name: value for name, value in figures.items() if name not in _BY_TEMPERATURE}
 
 
 def read_calibration(file: Path) -> ModelCalibration | None:
@@ -135,18 +170,34 @@ def read_calibration(file: Path) -> ModelCalibration | None:
     Raises:
         CheckpointError: It is damaged.
     """
-    path = calibration_file(file)
+    # Older versions kept that of any checkpoint under the one name.
+    for path in dict.fromkeys((calibration_file(file), file.with_name(CALIBRATION_FILE))):
+        calibration = _read(path)
+        if calibration is not None and calibration.model_sha256 == file_sha256(file):
+            return calibration
+    return None
+
+
+def is_calibration_outdated(file: Path) -> bool:
+    """Return whether a checkpoint or baseline's file has only an earlier one's calibration.
+
+    Raises:
+        CheckpointError: The calibration beside it is damaged.
+    """
+    return calibration_file(file).is_file() and read_calibration(file) is None
+
+
+def _read(path: Path) -> ModelCalibration | None:
     if not path.is_file():
         return None
     try:
-        calibration = ModelCalibration.from_dict(json.loads(path.read_text("utf-8")))
+        return ModelCalibration.from_dict(json.loads(path.read_text("utf-8")))
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(
             f"{path}: not a calibration of mien: {reason.splitlines()[0]}; delete it and calibrate "
             f"again"
         ) from error
-    return calibration if calibration.model_sha256 == file_sha256(file) else None
 
 
 def read_uncertain_below(file: Path) -> float:
