@@ -19,7 +19,7 @@ from mien.data.seen_faces import read_seen
 from mien.errors import CheckpointError, ModelError
 from mien.evaluation import evaluate, open_predictor
 from mien.evaluation.calibration.calibrate import calibrate, write_calibration
-from mien.export import _measured_on, describe, export
+from mien.export import Export, _measured_on, describe, export
 from mien.metadata import ModelMetadata
 from mien.preprocess import FER2013_CROP
 from mien.training import Recipe, train
@@ -82,10 +82,10 @@ def test_where_weights_lay_stays_at_home(trained: Path, tmp_path: Path) -> None:
     card["recipe"]["distillation"]["teachers"] = ["/home/somebody/runs/a", "/mnt/b.onnx"]
     torch.save({**content, "mien": json.dumps(card)}, tmp_path / "best.ckpt")
 
-    done = export(tmp_path / "best.ckpt")
+    facts = describe(load_checkpoint(tmp_path / "best.ckpt"))
 
-    assert done.metadata.recipe["initial"] == "first"
-    assert done.metadata.recipe["distillation"]["teachers"] == ["a", "b.onnx"]
+    assert facts.recipe["initial"] == "first"
+    assert facts.recipe["distillation"]["teachers"] == ["a", "b.onnx"]
 
 
 def test_a_model_is_called_as_asked(trained: Path, tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_the_file_carries_its_facts(
     assert 0 <= facts.metrics["PublicTest"]["accuracy"] <= 1
 
 
-def test_nothing_of_the_machine_is_in_the_file(trained: Path, tmp_path: Path) -> None:
-    content = export(trained, tmp_path / "tiny.onnx").path.read_bytes()
+def test_nothing_of_the_machine_is_in_the_file(exported: Path) -> None:
+    content = exported.read_bytes()
 
     for trace in (b".py", b"site-packages", str(Path.home()).encode() + b"/", b"stack_trace"):
         assert trace not in content, trace
@@ -146,9 +146,9 @@ def test_figures_of_another_checkpoint_do_not_travel(
     shutil.copytree(trained, run)
     evaluate(run, faces, "PublicTest").write(run / "evaluation-PublicTest.json")
 
-    assert export(run).metadata.metrics.keys() == {"PublicTest"}
+    assert describe(load_checkpoint(run)).metrics.keys() == {"PublicTest"}
     torch.save({**torch.load(run / "last.ckpt", weights_only=True), "extra": 1}, run / "other.ckpt")
-    assert export(run / "other.ckpt").metadata.metrics == {}
+    assert describe(load_checkpoint(run / "other.ckpt")).metrics == {}
 
 
 def test_damaged_evaluations_are_told(trained: Path, tmp_path: Path) -> None:
@@ -231,6 +231,12 @@ def other_run(
     return folder
 
 
+@pytest.fixture(scope="module")
+def ensemble(trained: Path, other_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """Both runs as one file."""
+    return export([trained, other_run], tmp_path_factory.mktemp("ensemble") / "both.onnx")
+
+
 def test_an_ensemble_answers_as_its_runs_do_together(
     trained: Path, other_run: Path, faces: ExpressionDataset, tmp_path: Path
 ) -> None:
@@ -255,9 +261,9 @@ def test_an_ensemble_answers_as_its_runs_do_together(
 
 
 def test_an_ensemble_tells_what_its_runs_learned_from(
-    trained: Path, other_run: Path, faces: ExpressionDataset, tmp_path: Path
+    ensemble: Export, faces: ExpressionDataset
 ) -> None:
-    metadata = export([trained, other_run], tmp_path / "both.onnx").metadata
+    metadata = ensemble.metadata
 
     members = metadata.data["members"]
     assert [member["recipe"]["model"]["name"] for member in members] == ["residual", "plain"]
@@ -269,9 +275,9 @@ def test_an_ensemble_tells_what_its_runs_learned_from(
 
 
 def test_an_ensemble_is_calibrated_as_one(
-    trained: Path, other_run: Path, faces: ExpressionDataset, tmp_path: Path
+    ensemble: Export, faces: ExpressionDataset, tmp_path: Path
 ) -> None:
-    path = export([trained, other_run], tmp_path / "both.onnx").path
+    path = Path(shutil.copy(ensemble.path, tmp_path))
 
     write_calibration(calibrate(path, faces), path, path)
 
@@ -279,16 +285,13 @@ def test_an_ensemble_is_calibrated_as_one(
 
 
 def test_training_does_not_go_on_from_an_ensemble(
-    trained: Path,
-    other_run: Path,
+    ensemble: Export,
     faces: ExpressionDataset,
     make_recipe: Callable[..., Recipe],
     tmp_path: Path,
 ) -> None:
-    path = export([trained, other_run], tmp_path / "both.onnx").path
-
     with pytest.raises(ModelError, match=r"both\.onnx: is an ensemble: name one of the runs"):
-        train(make_recipe(initial=str(path)), faces, tmp_path / "run", device="cpu")
+        train(make_recipe(initial=str(ensemble.path)), faces, tmp_path / "run", device="cpu")
 
 
 def test_what_a_run_is_measured_on_goes_by_its_validation_faces(trained: Path) -> None:

@@ -1,6 +1,5 @@
 """The README's commands and code run as they stand, on a real photo and small data."""
 
-import os
 import re
 import shlex
 import shutil
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien.cli import main
 from mien.data.dataset import ExpressionDataset
 from mien.expressions import EXPRESSIONS, UNCERTAIN
 
@@ -83,22 +83,40 @@ def write_clip(path: Path, photo: Path) -> None:
         container.mux(stream.encode(None))
 
 
-def test_the_commands_run_in_their_order(desk: Path) -> None:
-    ran = 0
+def run_in_a_shell(command: str) -> None:
+    done = subprocess.run(
+        f"{shlex.quote(sys.executable)} -m {command}",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def run_in_this_process(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", shlex.split(command))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code, command
+
+
+def test_the_commands_run_in_their_order(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk)
+    monkeypatch.setenv("MIEN_CACHE", str(desk / "cache"))
+    ran, kinds = 0, set[tuple[str, ...]]()
     for command in mien_commands():
         if command.startswith(("mien data download", "mien serve")):
             continue  # one needs the network, the other runs on until it is stopped
         extra = next((more for start, more in TINY.items() if command.startswith(start)), "")
-        done = subprocess.run(
-            f"{shlex.quote(sys.executable)} -m {command} {extra}",
-            shell=True,
-            cwd=desk,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "MIEN_CACHE": str(desk / "cache")},
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        words = command.split()
+        kind = tuple(words[1:3] if words[1] == "data" else words[1:2])
+        # The first of each kind as a user runs it; a process for all of them takes a minute more.
+        if kind not in kinds or ">" in words:
+            run_in_a_shell(f"{command} {extra}")
+        else:
+            run_in_this_process(f"{command} {extra}", monkeypatch)
+        kinds.add(kind)
         ran += 1
     assert ran >= 24
     for made in (

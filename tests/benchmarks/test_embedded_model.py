@@ -14,7 +14,8 @@ from mien.training.checkpoint import load_checkpoint
 def test_the_chain_ends_in_a_taught_model_and_makes_nothing_twice(
     faces: ExpressionDataset, tmp_path: Path
 ) -> None:
-    overrides = ("epochs=1", "progressive.epochs=0", "data.votes=0")
+    widths = "model.widths=[4, 8, 8, 8]"  # as many as each of the four recipes has
+    overrides = ("epochs=1", "progressive.epochs=0", "data.votes=0", widths)
     maker = Maker(faces, tmp_path, device="cpu", overrides=overrides, most_lost=100)
 
     path = maker.student(maker.ensemble())

@@ -1,11 +1,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from typer.testing import CliRunner
 
 import mien
+from mien.cli import main
 from mien.cli.app import app
 
 COMMANDS = (
@@ -28,10 +30,17 @@ COMMANDS = (
 )
 
 
-def run_mien(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "mien", *arguments], capture_output=True, text=True, check=False
-    )
+@pytest.fixture
+def run_mien(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Call ``mien`` as a shell does and return the exit code."""
+
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr("sys.argv", ["mien", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0)
+
+    return run
 
 
 def test_the_version_is_the_packages() -> None:
@@ -53,12 +62,14 @@ def test_help_lists_every_command() -> None:
         assert command in output
 
 
-def test_a_users_mistake_is_one_line_and_exit_code_2() -> None:
-    done = run_mien("export", "no-such-run")
+def test_a_users_mistake_is_one_line_and_exit_code_2(
+    run_mien: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_mien("export", "no-such-run") == 2
 
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr == ("mien: no-such-run: no such checkpoint; a run folder holds best.ckpt\n")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == "mien: no-such-run: no such checkpoint; a run folder holds best.ckpt\n"
 
 
 @pytest.mark.parametrize(
@@ -81,11 +92,6 @@ def test_any_name_can_be_printed(encoding: str | None, told: str) -> None:
     )
 
 
-def test_a_wrong_call_is_exit_code_2() -> None:
-    assert run_mien("nonsense").returncode == 2
-    assert run_mien("train").returncode == 2
-
-
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; from mien.cli.app import app; "
@@ -106,26 +112,33 @@ def test_help_loads_nothing_heavy() -> None:
         (["models", "plain", "--depth", "0"], "mien: '--depth': "),
     ],
 )
-def test_a_wrong_call_is_one_line(arguments: list[str], line: str) -> None:
-    done = run_mien(*arguments)
+def test_a_wrong_call_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    line: str,
+    run_mien: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_mien(*arguments) == 2
 
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith(line)
-    assert done.stderr.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(line)
+    assert printed.err.count("\n") == 1
 
 
-def test_help_and_version_leave_with_0() -> None:
-    assert run_mien("--version").returncode == 0
-    assert run_mien("data", "--help").returncode == 0
+def test_help_and_version_leave_with_0(run_mien: Callable[..., int]) -> None:
+    assert run_mien("--version") == 0
+    assert run_mien("data", "--help") == 0
 
 
-def test_no_arguments_print_the_help_once() -> None:
-    done = run_mien()
+def test_no_arguments_print_the_help_once(
+    run_mien: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_mien() == 2
 
-    assert done.returncode == 2
-    assert (done.stdout + done.stderr).count("Usage") == 1
-    assert "mien: " not in done.stderr
+    printed = capsys.readouterr()
+    assert (printed.out + printed.err).count("Usage") == 1
+    assert "mien: " not in printed.err
 
 
 @pytest.mark.parametrize(

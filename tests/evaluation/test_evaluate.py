@@ -18,12 +18,10 @@ from mien.training import Recipe, train
 
 
 def test_run_and_export_give_the_same_figures(
-    trained: Path, faces: ExpressionDataset, tmp_path: Path
+    trained: Path, exported: Path, faces: ExpressionDataset
 ) -> None:
-    path = export(trained, tmp_path / "tiny.onnx").path
-
     of_run = evaluate(trained, faces, "PublicTest")
-    of_file = evaluate(path, faces, "PublicTest")
+    of_file = evaluate(exported, faces, "PublicTest")
 
     assert of_run.count == of_file.count == len(faces.split("PublicTest"))
     assert of_run.metrics.confusion == of_file.metrics.confusion

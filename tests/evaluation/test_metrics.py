@@ -66,6 +66,9 @@ def test_the_interval_is_wilsons_and_is_not_empty_where_all_is_right() -> None:
     assert some.accuracy_interval == pytest.approx((0.3000, 0.9032), abs=1e-3)
     assert every.accuracy_interval == pytest.approx((6 / (6 + 1.96**2), 1))
     assert every.interval_text() == "61.0 to 100.0 %"
+    # 2 of 3, 1 of 2 and 1 of 1.
+    intervals = [(0.2077, 0.9385), (0.0945, 0.9055), (0.2065, 1)]
+    np.testing.assert_allclose(some.recall_intervals, intervals, atol=1e-4)
 
 
 def test_shapes_that_do_not_fit_are_told() -> None:

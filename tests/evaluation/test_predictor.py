@@ -17,17 +17,15 @@ from mien.evaluation.predictor import (
     MirrorPredictor,
     open_predictor,
 )
-from mien.export import export
 from mien.metadata import BEST, ModelMetadata
 
 
 def test_a_run_its_checkpoint_and_its_export_answer_alike(
-    trained: Path, faces: ExpressionDataset, tmp_path: Path
+    trained: Path, exported: Path, faces: ExpressionDataset
 ) -> None:
-    onnx_file = export(trained, tmp_path / "tiny.onnx").path
     images = faces.images[:70]
 
-    run, checkpoint, onnx = (open_predictor(p) for p in (trained, trained / BEST, onnx_file))
+    run, checkpoint, onnx = (open_predictor(p) for p in (trained, trained / BEST, exported))
 
     assert run.classes == checkpoint.classes == onnx.classes == faces.classes
     expected = softmax(run.logits(images))
@@ -35,7 +33,7 @@ def test_a_run_its_checkpoint_and_its_export_answer_alike(
     np.testing.assert_allclose(expected, softmax(onnx.logits(images)), atol=1e-4)
     assert run.multiply_adds == onnx.multiply_adds, "counted from torch and from the graph"
     assert run.file_bytes == (trained / BEST).stat().st_size
-    assert onnx.file_bytes == onnx_file.stat().st_size
+    assert onnx.file_bytes == exported.stat().st_size
     assert onnx.parameters == pytest.approx(run.parameters, rel=0.05), "norms are folded in"
 
 

@@ -26,9 +26,8 @@ def strangers(faces: ExpressionDataset) -> ExpressionDataset:
 
 
 def test_measuring_what_was_learned_is_refused(
-    trained: Path, faces: ExpressionDataset, tmp_path: Path
+    trained: Path, exported: Path, faces: ExpressionDataset
 ) -> None:
-    exported = export(trained, tmp_path / "tiny.onnx").path
     for model in (trained, exported):
         with pytest.raises(ProtocolError, match="Training faces were learned from"):
             evaluate(model, faces, "Training")
@@ -69,10 +68,10 @@ def test_copies_are_left_out_of_a_second_figure(trained: Path, faces: Expression
 
 
 def test_a_file_of_an_older_version_is_known_by_its_data(
-    trained: Path, faces: ExpressionDataset, tmp_path: Path
+    exported: Path, faces: ExpressionDataset, tmp_path: Path
 ) -> None:
-    path = export(trained, tmp_path / "old.onnx").path
-    model = onnx.load(path)
+    path = tmp_path / "old.onnx"
+    model = onnx.load(exported)
     (seen,) = (each for each in model.metadata_props if each.key == "mien.seen")
     model.metadata_props.remove(seen)
     onnx.save(model, path)

@@ -6,6 +6,7 @@ from torch import nn
 
 from mien.errors import RecipeError
 from mien.models import count_parameters
+from mien.models.attention import ConvolutionalAttention, SqueezeExcitation
 from mien.models.plain import PlainNetConfig
 
 
@@ -36,6 +37,21 @@ def test_dropout_follows_each_block_and_each_dense_layer() -> None:
     rates = [module.p for module in network.modules() if isinstance(module, nn.Dropout)]
 
     assert rates == [0.25] * 3 + [0.4] * 2
+
+
+@pytest.mark.parametrize(
+    ("attention", "kind"), [("squeeze", SqueezeExcitation), ("cbam", ConvolutionalAttention)]
+)
+def test_each_block_has_the_attention_asked_for_before_its_pooling(
+    attention: Any, kind: type[nn.Module]
+) -> None:
+    network: Any = PlainNetConfig(
+        widths=(8, 16), convolutions=(1, 2), attention=attention, dense=()
+    ).build(7)
+
+    for block in network.blocks:
+        assert [type(layer) for layer in block][-2:] == [kind, nn.MaxPool2d]
+    assert network(torch.rand(2, 1, 48, 48)).shape == (2, 7)
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,12 @@ def test_the_page_says_what_was_measured_and_needs_no_other_file(
         assert fact in page
     assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
     assert "<script" not in page
-    for name, support in zip(measured.metrics.classes, measured.metrics.support, strict=True):
-        assert re.search(rf"<td>{name}</td>.*<td>{support}</td>", page)
+    m = measured.metrics
+    for index, name in enumerate(m.classes):
+        rates = (m.precision[index], m.recall[index], m.f1[index])
+        interval = "{:.3f} to {:.3f}".format(*m.recall_intervals[index])
+        cells = (name, *(f"{rate:.3f}" for rate in rates), str(m.support[index]), interval)
+        assert f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" in page
 
 
 def test_training_is_shown_where_it_is_known(measured: Evaluation, tmp_path: Path) -> None:

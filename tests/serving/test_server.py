@@ -53,7 +53,7 @@ def serving(*options: str, port: int = 0, **more: str) -> Iterator[tuple[Any, st
 @pytest.fixture(scope="module")
 def url(sad_model: Path) -> Iterator[str]:
     """A running service that others use too."""
-    with serving("--model", str(sad_model), "--max-picture-mb", "0.1") as (_, url):
+    with serving("--model", str(sad_model), "--no-page", "--max-picture-mb", "0.1") as (_, url):
         yield url
 
 
@@ -108,6 +108,7 @@ def test_headers_without_end_are_not_kept(url: str) -> None:
 def test_what_is_in_flight_is_finished(sad_model: Path, nobody: bytes) -> None:
     body = b'--B\r\nContent-Disposition: form-data; name="p"; filename="a.jpg"\r\n\r\n' + nobody
     body += b"\r\n--B--\r\n"
+    # With the page, as by default.
     with serving("--model", str(sad_model)) as (process, url):
         host, port = url.removeprefix("http://").split(":")
         idle = http.client.HTTPConnection(host, int(port), timeout=WAIT_S)
@@ -149,7 +150,7 @@ def _wait_until_closed(host: str, port: int) -> None:
 
 
 def test_several_workers_count_together_and_end_together(sad_model: Path, nobody: bytes) -> None:
-    with serving("--model", str(sad_model), "--workers", "2") as (process, url):
+    with serving("--model", str(sad_model), "--no-page", "--workers", "2") as (process, url):
         client = Client(url, api_key="sesame", timeout_s=WAIT_S)
         for _ in range(8):
             client.analyze(nobody)

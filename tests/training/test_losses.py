@@ -8,6 +8,7 @@ from mien.training import Recipe
 from mien.training.losses import (
     ExpressionLoss,
     balanced_weights,
+    build_loss,
     distillation_loss,
     soft_targets,
 )
@@ -64,6 +65,18 @@ def test_balanced_weights_make_classes_count_the_same() -> None:
 
     torch.testing.assert_close(weights, torch.tensor([0.5, 1.5, 3.0, 0.0]))
     assert weights[labels].sum() == len(labels)
+
+
+def test_the_recipe_decides_whether_classes_are_weighed(make_recipe: Callable[..., Recipe]) -> None:
+    learned = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 2])
+
+    even = build_loss(make_recipe(), learned, 3)
+    balanced = build_loss(make_recipe(loss={"class_weights": "balanced"}), learned, 3)
+
+    torch.testing.assert_close(even(LOGITS, LABELS), F.cross_entropy(LOGITS, LABELS))
+    weights = balanced_weights(learned, 3)
+    expected = F.cross_entropy(LOGITS, LABELS, weight=weights)
+    torch.testing.assert_close(balanced(LOGITS, LABELS), expected)
 
 
 def test_votes_and_label_are_mixed() -> None:

@@ -60,6 +60,28 @@ def test_weight_decay_spares_biases_and_normalisation(name: str) -> None:
     assert len(spared["params"]) == 4
 
 
+def test_sgd_has_the_momentum_asked_for() -> None:
+    network = nn.Linear(4, 7)
+
+    for momentum in (0.0, 0.8):
+        optimizer = build_optimizer(network, OptimizerConfig(name="sgd", lr=0.1, momentum=momentum))
+        assert isinstance(optimizer, torch.optim.SGD)
+        for group in optimizer.param_groups:
+            assert (group["lr"], group["momentum"]) == (0.1, momentum)
+            assert group["nesterov"] == (momentum > 0)
+
+
+def test_sgd_is_what_takes_over_from_adam() -> None:
+    config = OptimizerConfig(name="adam", lr=0.01, switch_epoch=2, switch_lr=0.3)
+
+    first = build_optimizer(nn.Linear(4, 7), config)
+    then = build_optimizer(nn.Linear(4, 7), config, switched=True)
+
+    assert (type(first), type(then)) == (torch.optim.Adam, torch.optim.SGD)
+    assert {group["lr"] for group in first.param_groups} == {0.01}
+    assert {group["lr"] for group in then.param_groups} == {0.3}
+
+
 def test_sgd_takes_over_where_asked(
     faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from mien.errors import RecipeError
+from mien.models import count_parameters
+from mien.models.plain import PlainNetConfig
 from mien.training.figures import recipe_names
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import load_recipe, override_recipe, recipe_from_dict
@@ -15,6 +17,72 @@ def test_every_packaged_recipe_parses_and_says_what_it_is(name: str) -> None:
 
     assert recipe.name == name
     assert recipe.title
+
+
+#: What each report gives, as overrides: what it leaves open is ours, and may change.
+UNIT = ["data.scaling=unit", "data.fraction=1", "data.balance=0"]
+ADAM = ["optimizer.name=adam", "optimizer.lr=0.001", "optimizer.switch_epoch=0"]
+BALANCED = [
+    *ADAM,
+    *("epochs=50", "batch_size=64", "patience=10", "data.balance=5000"),
+    *("data.scaling=standardise", "model.name=plain", "model.norm=true"),
+    *("model.convolutions=[2, 2, 1]", "model.block_dropout=0.25"),
+    *("schedule.name=plateau", "schedule.factor=0.2", "schedule.plateau_epochs=5"),
+]
+REPORTED = {
+    "vgg": [
+        *UNIT,
+        *("optimizer.name=adam", "loss.name=cross_entropy", "patience=50"),
+        *("schedule.name=plateau", "schedule.factor=0.5", "schedule.plateau_epochs=3"),
+        *("model.name=plain", "model.norm=true"),
+        *("augment.flip=0.5", "augment.rotation_deg=10", "augment.scale=0.1"),
+    ],
+    "cnn-70": [
+        *("data.fraction=0.7", "data.clean=true"),
+        *("model.name=plain", "model.norm=true", "optimizer.name=adam", "augment.flip=0.5"),
+    ],
+    "balanced-large": [
+        *BALANCED,
+        *("model.widths=[64, 128, 256]", "model.dense=[512]", "model.dropout=0.5"),
+    ],
+    "balanced-light": [*BALANCED, "model.dropout=0.4"],
+    "basic-cnn": [
+        *(*UNIT, *ADAM, "patience=5", "model.name=plain"),
+        *("model.widths=[32, 64]", "model.dense=[128]"),
+    ],
+    "deep-cnn": [
+        *(*UNIT, *ADAM, "patience=5", "model.name=plain", "model.norm=true"),
+        *("model.widths=[32, 64, 128]", "model.convolutions=[2, 2, 2]", "model.dense=[512]"),
+    ],
+    "resnet50": [
+        *(*UNIT, *ADAM, "patience=5", "frozen=true", "model.name=timm", "model.size=224"),
+        *("model.backbone=resnet50", "model.pretrained=true"),
+        *("model.dense=[256]", "model.dropout=0.5"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_a_recipe_is_as_its_report_says(name: str) -> None:
+    assert load_recipe(name) == load_recipe(name, REPORTED[name])
+
+
+def test_the_class_balanced_recipes_have_the_sizes_reported() -> None:
+    light, large = (
+        count_parameters(load_recipe(name).network.build(7))
+        for name in ("balanced-light", "balanced-large")
+    )
+
+    assert 1.45e6 < light < 1.55e6
+    assert 5e6 < large < 5.5e6
+
+
+def test_the_convolutions_of_cnn_70_and_vgg_grow() -> None:
+    for name in ("cnn-70", "vgg"):
+        model = load_recipe(name).network
+        assert isinstance(model, PlainNetConfig)
+        assert list(model.widths) == sorted(set(model.widths))
+        assert model.dropout > 0
 
 
 def test_mien_s_is_packaged() -> None:

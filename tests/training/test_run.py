@@ -273,6 +273,8 @@ def test_both_precisions_train(
     recipe = make_recipe(precision=precision, epochs=1)
 
     assert train(recipe, faces, tmp_path / "run", device="cpu").epochs == 1
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["precision"] == {"fp32": "32-true", "bf16": "bf16-mixed"}[precision]
 
 
 @pytest.mark.parametrize(

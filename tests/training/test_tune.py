@@ -239,7 +239,7 @@ def data(faces: ExpressionDataset, tmp_path: Path) -> Path:
 def test_two_workers_share_a_search_and_never_draw_alike(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "search"
 
-    workers = [start_worker(folder, data, trials=8, epochs=10) for _ in range(2)]
+    workers = [start_worker(folder, data, trials=8, epochs=3) for _ in range(2)]
     told = [worker.communicate(timeout=300)[0].splitlines() for worker in workers]
 
     assert [worker.returncode for worker in workers] == [0, 0]
@@ -248,12 +248,12 @@ def test_two_workers_share_a_search_and_never_draw_alike(data: Path, tmp_path: P
     assert 8 <= len(lines) <= 9
     assert len({line.split()[1] for line in lines}) == len(lines)
     assert sum(1 for _ in folder.rglob(BEST)) == 1
-    assert load_recipe(folder / "best.toml").epochs == 10
+    assert load_recipe(folder / "best.toml").epochs == 3
 
 
 def test_a_trial_whose_worker_was_killed_is_tried_again(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "search"
-    worker = start_worker(folder, data, trials=1, epochs=30)
+    worker = start_worker(folder, data, trials=1, epochs=10)
     deadline = time.monotonic() + 300
     while not (folder / "trial-0000" / LAST).exists():
         assert worker.poll() is None
@@ -264,7 +264,7 @@ def test_a_trial_whose_worker_was_killed_is_tried_again(data: Path, tmp_path: Pa
     with sqlite3.connect(folder / "study.db") as database:
         database.execute("update trial_heartbeats set heartbeat = datetime('now', '-1 hour')")
 
-    again = start_worker(folder, data, trials=1, epochs=30)
+    again = start_worker(folder, data, trials=1, epochs=10)
     told, _ = again.communicate(timeout=300)
 
     assert again.returncode == 0
@@ -272,5 +272,5 @@ def test_a_trial_whose_worker_was_killed_is_tried_again(data: Path, tmp_path: Pa
     rows = list(csv.DictReader((folder / "trials.csv").open()))
     assert [row["state"] for row in rows] == ["fail", "complete"]
     assert rows[0]["optimizer.lr"] == rows[1]["optimizer.lr"]
-    assert rows[1]["epochs"] == "30"
+    assert rows[1]["epochs"] == "10"
     assert not (folder / "trial-0000").exists(), "its epochs went on under the new number"

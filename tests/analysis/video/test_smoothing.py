@@ -47,6 +47,15 @@ def test_a_flicker_is_not_shown_and_a_change_is() -> None:
     assert 7 <= change.index("sad") - 30 <= 20  # held for 0.25 s after the average has turned
 
 
+def test_each_lead_is_held_anew() -> None:
+    smoother = ExpressionSmoother(CLASSES, time_constant_s=0, hold_s=0.25)
+
+    shown = run(smoother, [HAPPY, *[SAD] * 7, HAPPY, *[SAD] * 9, *[NEUTRAL] * 9])
+
+    # A quarter of a second is 8 frames after the lead's first, at frames 9 and 18.
+    assert shown == ["happy"] * 17 + ["sad"] * 9 + ["neutral"]
+
+
 def test_a_narrow_lead_changes_nothing() -> None:
     narrow = np.array([0.45, 0.5, 0.05])
 

@@ -13,7 +13,6 @@ from mien.data.dataset import ExpressionDataset
 from mien.errors import ModelError
 from mien.evaluation.calibration.calibrate import calibrate, write_calibration
 from mien.evaluation.explanation import explain_photo
-from mien.export import export
 from mien.metadata import ModelMetadata
 
 
@@ -39,9 +38,8 @@ def test_the_embedded_model_is_explained_on_the_face_it_reads(photo: Path) -> No
 
 
 def test_a_run_and_its_export_explain_alike_what_is_asked_for(
-    photo: Path, trained: Path, tmp_path: Path
+    photo: Path, trained: Path, exported: Path
 ) -> None:
-    exported = export(trained, tmp_path / "tiny.onnx").path
     (run,), (onnx_file,) = (
         explain_photo(photo, model, methods=("occlusion", "grad-cam"), expression="fear")
         for model in (trained, exported)
