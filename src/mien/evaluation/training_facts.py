@@ -188,7 +188,7 @@ def read_training_facts(run: Path) -> TrainingFacts | None:
         refine_from=max(1, refine_from) if refine_from <= len(rows) else None,
         label_smoothing=recipe.label_smoothing,
         history=tuple({name: row[name] for name in KEPT} for row in rows),
-        dropout=any(value for name, value in asdict(recipe.model).items() if "dropout" in name),
+        dropout=any(value for name, value in vars(recipe.model).items() if "dropout" in name),
     )
 
 
