@@ -215,7 +215,6 @@ def test_a_table_for_people(
     folder: Path, sad_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "200")
     command.analyze([str(folder)], model=sad_model)
     shown = capsys.readouterr().out
     assert "sad" in shown
@@ -224,10 +223,7 @@ def test_a_table_for_people(
     assert "3 pictures, 2 faces" in shown
 
 
-def test_what_is_below_the_limit_is_called_so_everywhere(
-    folder: Path, sad_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+def test_what_is_below_the_limit_is_called_so_everywhere(folder: Path, sad_model: Path) -> None:
     picture = folder / "face.png"
     options = ("--model", sad_model, "--uncertain-below", "0.9")
 

@@ -261,7 +261,7 @@ def test_what_is_annotated_replaces_no_clip(clip: Path, sad_model: Path, tmp_pat
     called = Called(*call, "-o", tmp_path / "faces.csv", "--annotate", tmp_path)
 
     assert called.code == 2
-    assert "is what is read" in " ".join(called.error.replace("│", " ").split())
+    assert "is what is read" in called.error
     assert (tmp_path / "walk-mien.mp4").read_bytes() == clip.read_bytes()
 
 
