@@ -39,6 +39,17 @@ def test_dropout_follows_each_block_and_each_dense_layer() -> None:
     assert rates == [0.25] * 3 + [0.4] * 2
 
 
+def test_dense_layers_are_normalised_before_their_relu_where_asked_for() -> None:
+    network: Any = PlainNetConfig(dense=(64, 32)).build(7)
+    bare: Any = PlainNetConfig(dense=(64, 32), dense_norm=False).build(7)
+
+    layer = [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout]
+    assert [type(module) for module in network.dense] == 2 * layer
+    assert [type(module) for module in bare.dense] == 2 * [nn.Linear, nn.ReLU, nn.Dropout]
+    assert network.dense[0].bias is None
+    assert bare.dense[0].bias is not None
+
+
 @pytest.mark.parametrize(
     ("attention", "kind"), [("squeeze", SqueezeExcitation), ("cbam", ConvolutionalAttention)]
 )

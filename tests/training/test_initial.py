@@ -196,6 +196,21 @@ def test_random_features_are_not_frozen(
         build_network(make_recipe(frozen=True), faces, Start(mean=0.5, std=0.25))
 
 
+def test_dense_layers_are_not_normalised_over_one_face(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe]
+) -> None:
+    start = Start(mean=0.5, std=0.25)
+    with pytest.raises(RecipeError, match="needs two faces a step or more, got one"):
+        build_network(make_recipe(model={"name": "plain"}, batch_size=1), faces, start)
+    with pytest.raises(RecipeError, match="needs two faces a step or more, got one"):
+        build_network(make_recipe(model={"name": "plain"}), faces.take([0]), start)
+
+    build_network(
+        make_recipe(model={"name": "plain", "dense_norm": False}, batch_size=1), faces, start
+    )
+    build_network(make_recipe(batch_size=1), faces, start)
+
+
 def test_what_cannot_be_started_from_is_told(
     trained: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:

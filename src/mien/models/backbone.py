@@ -115,7 +115,7 @@ class BackboneNet(nn.Module):
             units = self._feature_count()
         except (RuntimeError, AssertionError) as error:
             raise RecipeError(_wrong_size(config, error)) from error
-        self.dense, units = dense_layers(units, config.dense, config.dropout)
+        self.dense, units = dense_layers(units, config.dense, config.dropout, norm=False)
         self.head = nn.Linear(units, num_classes)
 
     def forward(self, faces: Tensor) -> Tensor:

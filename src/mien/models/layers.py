@@ -5,17 +5,23 @@ from collections.abc import Sequence
 from torch import nn
 
 
-def dense_layers(units: int, sizes: Sequence[int], dropout: float) -> tuple[nn.Sequential, int]:
+def dense_layers(
+    units: int, sizes: Sequence[int], dropout: float, *, norm: bool
+) -> tuple[nn.Sequential, int]:
     """Return dense layers, each with ReLU and dropout after it, and the units they end with.
 
     Args:
         units: Units of what they see.
         sizes: Units of each layer; none gives an empty sequence.
         dropout: After each layer.
+        norm: Batch normalisation before each ReLU.
     """
     layers: list[nn.Module] = []
     for size in sizes:
-        layers += [nn.Linear(units, size), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+        layers.append(nn.Linear(units, size, bias=not norm))
+        if norm:
+            layers.append(nn.BatchNorm1d(size))
+        layers += [nn.ReLU(inplace=True), nn.Dropout(dropout)]
         units = size
     return nn.Sequential(*layers), units
 

@@ -30,6 +30,9 @@ class PlainNetConfig:
         pooling: What the dense layers see: the last maps whole (``flatten``, which fixes the
             input to 48×48) or each channel's mean (``average``).
         dense: Units of each dense layer before the last.
+        dense_norm: Batch normalisation after each of these. Without it, hundreds of flattened
+            values that are all positive move a unit so far in one step of Adam at 1e-3 that most
+            never answer again.
         dropout: Dropout after each of these.
     """
 
@@ -41,6 +44,7 @@ class PlainNetConfig:
     spatial_dropout: bool = False
     pooling: Literal["flatten", "average"] = "flatten"
     dense: tuple[int, ...] = (256,)
+    dense_norm: bool = True
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
@@ -94,7 +98,9 @@ class PlainNet(nn.Module):
         else:
             self.pool = nn.Identity()
             units = channels * (FACE_SIZE >> len(config.widths)) ** 2
-        self.dense, units = dense_layers(units, config.dense, config.dropout)
+        self.dense, units = dense_layers(
+            units, config.dense, config.dropout, norm=config.dense_norm
+        )
         self.head = nn.Linear(units, num_classes)
         self.apply(initialise)
 

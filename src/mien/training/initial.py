@@ -29,6 +29,9 @@ EMBEDDED: Final = DEFAULT_MODEL.stem
 #: What torch's exporter adds to a convolution's name for the bias of the normalisation it took in.
 _FOLDED: Final = ".weight_bias"
 
+#: What the exporter takes into the convolution or dense layer before it.
+_NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d)
+
 #: Faces that the mean and variance inside a network are found on.
 _SAMPLE: Final = 512
 
@@ -195,12 +198,19 @@ def build_network(recipe: Recipe, training: ExpressionDataset, start: Start) -> 
             same.
 
     Raises:
-        RecipeError: The recipe is frozen and the weights would be random.
+        RecipeError: The recipe is frozen and the weights would be random, or a step has one face
+            and the network normalises over a step's faces.
         CheckpointError: The initial weights are of another network.
     """
     torch.manual_seed(recipe.seed)
     classes = len(training.classes)
     network = build_model(recipe.model_name, num_classes=classes, config=recipe.network)
+    alone = min(recipe.batch_size, len(training)) == 1
+    if alone and any(isinstance(module, nn.BatchNorm1d) for module in network.modules()):
+        raise RecipeError(
+            "model.dense_norm: batch normalisation of dense layers needs two faces a step or more, "
+            "got one: raise batch_size, or turn it off"
+        )
     known = start.resumed or start.initial is not None
     if start.initial is not None:
         _copy(start.initial, training, network, recipe)
@@ -268,7 +278,7 @@ def _folded_norms(network: nn.Module, missing: Sequence[str]) -> dict[str, nn.Mo
     return {
         name: module
         for name, module in network.named_modules()
-        if isinstance(module, nn.BatchNorm2d) and f"{name}.weight" in missing
+        if isinstance(module, _NORMS) and f"{name}.weight" in missing
     }
 
 
@@ -293,14 +303,14 @@ def _unfold(
     missed: list[nn.Module] = []
 
     def unfold(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(norm, nn.BatchNorm2d)
+        assert isinstance(norm, _NORMS)
         assert norm.running_mean is not None
         assert norm.running_var is not None
         if not made or inputs[0] is not made[-1][0]:
             missed.append(norm)
             return
         _, bias = made.pop()
-        variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
+        variance, mean = torch.var_mean(inputs[0], dim=(0, *range(2, inputs[0].ndim)))
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
         norm.weight.copy_(torch.sqrt(variance + norm.eps))

@@ -44,6 +44,7 @@ from mien.models import ClassicalConfig, count_multiply_adds, count_parameters
 from mien.preprocess import FACE_SIZE
 from mien.training.callbacks import AtomicCheckpointIO, Progress, Watcher, keep_checkpoint
 from mien.training.checkpoint import LAST, read_checkpoint
+from mien.training.dead_units import DeadUnits
 from mien.training.history import History
 from mien.training.initial import build_network, load_start, resumed_start
 from mien.training.losses import build_loss
@@ -271,7 +272,7 @@ def _trainer(
     device: torch.device,
     processes: Processes,
 ) -> pl.Trainer:
-    callbacks: list[Callback] = [*watchers]
+    callbacks: list[Callback] = [*watchers, DeadUnits()]
     if recipe.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
     if recipe.patience:
