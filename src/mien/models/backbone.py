@@ -28,6 +28,8 @@ class BackboneConfig:
         weights: A local file of weights to start from instead (``.safetensors`` or ``.pth``).
         size: Side in pixels that faces are enlarged to.
         dense: Units of each dense layer before the last.
+        dense_norm: Batch normalisation after each of these, see
+            :class:`~mien.models.plain.PlainNetConfig`.
         dropout: Dropout after each of these.
     """
 
@@ -36,6 +38,7 @@ class BackboneConfig:
     weights: str = ""
     size: int = 224
     dense: tuple[int, ...] = (256,)
+    dense_norm: bool = True
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
@@ -115,7 +118,9 @@ class BackboneNet(nn.Module):
             units = self._feature_count()
         except (RuntimeError, AssertionError) as error:
             raise RecipeError(_wrong_size(config, error)) from error
-        self.dense, units = dense_layers(units, config.dense, config.dropout, norm=False)
+        self.dense, units = dense_layers(
+            units, config.dense, config.dropout, norm=config.dense_norm
+        )
         self.head = nn.Linear(units, num_classes)
 
     def forward(self, faces: Tensor) -> Tensor:

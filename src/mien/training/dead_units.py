@@ -50,8 +50,8 @@ class DeadUnits(Callback):
             self._told = True
             logger.warning(
                 "%d of %d units of dense layers are dead: they answer to no validation face and "
-                "learn no more; model.dense_norm=true, a lower optimizer.lr or schedule.warmup "
-                "keeps them alive",
+                "learn no more; model.dense_norm=true keeps them alive, a much lower optimizer.lr "
+                "more of them",
                 self.dead,
                 self.units,
             )
