@@ -30,7 +30,7 @@ class PlainNetConfig:
         pooling: What the dense layers see: the last maps whole (``flatten``, which fixes the
             input to 48×48) or each channel's mean (``average``).
         dense: Units of each dense layer before the last.
-        dense_norm: Batch normalisation after each of these. Without it, hundreds of flattened
+        dense_norm: Batch normalisation after each of these. Without it, thousands of flattened
             values that are all positive move a unit so far in one step of Adam at 1e-3 that most
             never answer again.
         dropout: Dropout after each of these.

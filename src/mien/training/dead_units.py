@@ -17,15 +17,10 @@ class DeadUnits(Callback):
     A unit that is zero for every face has no gradient and stays so. The first steps of Adam kill
     most of a layer that sees thousands of values of one sign; what is left still learns a little,
     which reads like a hard data set (Lu et al. 2020, https://arxiv.org/abs/1903.06733).
-
-    Attributes:
-        dead: Units of dense layers that answered to no face of the last validation.
-        units: Units of dense layers.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.dead = self.units = 0
         self._answered: dict[str, Tensor] = {}
         self._hooks: list[RemovableHandle] = []
         self._told = False
@@ -44,16 +39,16 @@ class DeadUnits(Callback):
         """Count, and tell where it is most of them."""
         for hook in self._hooks:
             hook.remove()
-        self.units = sum(len(answered) for answered in self._answered.values())
-        self.dead = self.units - sum(int(each.sum()) for each in self._answered.values())
-        if 2 * self.dead > self.units and not self._told and trainer.is_global_zero:
+        units = sum(len(answered) for answered in self._answered.values())
+        dead = units - sum(int(each.sum()) for each in self._answered.values())
+        if 2 * dead > units and not self._told and trainer.is_global_zero:
             self._told = True
             logger.warning(
                 "%d of %d units of dense layers are dead: they answer to no validation face and "
                 "learn no more; model.dense_norm=true keeps them alive, a much lower optimizer.lr "
                 "more of them",
-                self.dead,
-                self.units,
+                dead,
+                units,
             )
 
     def _note(self, name: str, output: Tensor) -> None:
