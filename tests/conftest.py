@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,14 @@ from mien.preprocess import FER2013_CROP
 
 if TYPE_CHECKING:
     from mien.training import Recipe
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heeds_ctrl_c() -> None:
+    """Let Ctrl-C reach the programs that tests start, even where a script runs the suite in the
+    background: its shell has SIGINT ignored then, by all that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

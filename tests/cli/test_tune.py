@@ -64,13 +64,16 @@ def test_ctrl_c_says_how_to_go_on(command: list[str], tmp_path: Path) -> None:
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(mien.__file__).parents[1])},
     )
-    deadline = time.monotonic() + 300
-    while not (tmp_path / "runs/tune-mien-s/trial-0000/last.ckpt").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=120)
+    try:
+        deadline = time.monotonic() + 300
+        while not (tmp_path / "runs/tune-mien-s/trial-0000/last.ckpt").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=120)
+    finally:
+        process.kill()
 
     assert process.returncode == 130
     assert "Traceback" not in told
