@@ -107,6 +107,7 @@ def test_the_rate_falls_when_the_validation_loss_does_not(
     rates: list[float] = []
     recipe = make_recipe(
         epochs=6,
+        precision="fp32",
         model={"name": "plain", "widths": [4], "convolutions": [1], "norm": False, "dense": []},
         optimizer={"name": "sgd", "lr": 5e-8},  # next to nothing is learned
         schedule={"name": "plateau", "factor": 0.5, "plateau_epochs": 1},

@@ -19,12 +19,14 @@ from mien.training.processes import Processes, Share
 EXACT = """
 epochs = 2
 batch_size = 32
+precision = "fp32"
 [model]
 name = "plain"
 widths = [8, 16]
 convolutions = [1, 1]
 norm = false
 dense = [16]
+dense_norm = false
 dropout = 0.0
 [optimizer]
 name = "sgd"
