@@ -165,3 +165,19 @@ def test_help_tells_defaults(command: str, default: str) -> None:
 
     assert "default: (" in shown
     assert default in shown
+
+
+def test_a_notebooks_backend_of_matplotlib_is_left_aside() -> None:
+    code = (
+        "import sys; sys.argv = ['mien', '--version']\n"
+        "from mien.cli.app import main\n"
+        "try:\n    main()\nexcept SystemExit:\n"
+        "    import matplotlib; print(matplotlib.get_backend())"
+    )
+    environment = {**os.environ, "MPLBACKEND": "module://not.installed"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+
+    assert done.stdout.splitlines()[-1] == "agg", done.stderr

@@ -88,6 +88,8 @@ app.add_typer(data_app, name="data", help="Fetch, read and check data sets.")
 def main() -> None:
     """Run the command line; what cannot be used is told in one line, with exit code 2."""
     _open_closed_streams()
+    # No command shows a window of matplotlib's; a notebook's own backend may not be installed.
+    os.environ["MPLBACKEND"] = "agg"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             _print_any_name(stream)
