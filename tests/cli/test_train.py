@@ -2,10 +2,8 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -176,23 +174,17 @@ def test_other_processes_are_started_from_windows_program_too(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent another way on Windows")
-def test_ctrl_c_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_go_on(
+    data: Path, tmp_path: Path, interrupt: Callable[..., str]
+) -> None:
     command = ["train", "mien-s", "--data", str(data), "--output", "run"]
     process = subprocess.Popen(
         [sys.executable, "-m", "mien", *command, *settings("epochs=5000", "batch_size=32")],
         stderr=subprocess.PIPE,
         text=True,
     )
-    try:
-        deadline = time.monotonic() + 120
-        while not (tmp_path / "run" / "last.ckpt").exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    last = tmp_path / "run" / "last.ckpt"
+    told = interrupt(process, last.exists, limit=120)
 
     assert process.returncode == 130
     assert "Traceback" not in told

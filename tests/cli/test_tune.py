@@ -1,8 +1,7 @@
 import os
-import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,23 +56,17 @@ def test_mistakes_are_told_before_anything_is_trained(command: list[str]) -> Non
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent another way on Windows")
-def test_ctrl_c_says_how_to_go_on(command: list[str], tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_go_on(
+    command: list[str], tmp_path: Path, interrupt: Callable[..., str]
+) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "mien", *command, "--trials", "2", "--set", "epochs=5000"],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(mien.__file__).parents[1])},
     )
-    try:
-        deadline = time.monotonic() + 300
-        while not (tmp_path / "runs/tune-mien-s/trial-0000/last.ckpt").exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=120)
-    finally:
-        process.kill()
+    last = tmp_path / "runs/tune-mien-s/trial-0000/last.ckpt"
+    told = interrupt(process, last.exists, limit=300, ends_within=120)
 
     assert process.returncode == 130
     assert "Traceback" not in told

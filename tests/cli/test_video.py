@@ -1,11 +1,8 @@
 import csv
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,7 +141,9 @@ def test_names_that_some_disks_take_for_one_are_told_apart(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path, sad_model: Path) -> None:
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, sad_model: Path, interrupt: Callable[..., str]
+) -> None:
     clip = write_clip(tmp_path / "long.mp4", 120)
     table = tmp_path / "faces.csv"
     call = ["video", str(clip), "--model", str(sad_model), "--threads", "1", "-o"]
@@ -152,13 +151,13 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path: Path, sad_model: 
         [sys.executable, "-m", "mien", *call, str(table)],
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "COLUMNS": "200"},
     )
-    while not (partial_file(table).exists() and partial_file(table).read_text().count("\n") > 20):
-        assert running.poll() is None
-        time.sleep(0.02)
-    running.send_signal(signal.SIGINT)
-    _, error = running.communicate(timeout=60)
+
+    def has_rows() -> bool:
+        partial = partial_file(table)
+        return partial.exists() and partial.read_text().count("\n") > 20
+
+    error = interrupt(running, has_rows, limit=120)
 
     assert running.returncode == 130
     assert f"the rows so far: {table}; go on with: mien video" in error
