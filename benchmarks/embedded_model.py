@@ -90,9 +90,10 @@ class Maker:
     def _run(self, recipe: Recipe, name: str) -> Path:
         folder = self.work / name
         began = (folder / LAST).exists()
-        done = train(recipe, self.dataset, folder, resume=began, device=self.device)
-        if done.interrupted:
-            raise SystemExit(f"stopped in {folder}: the same call goes on")
+        try:
+            done = train(recipe, self.dataset, folder, resume=began, device=self.device)
+        except KeyboardInterrupt:
+            raise SystemExit(f"stopped in {folder}: the same call goes on") from None
         print(f"{folder}: {100 * done.best_accuracy:.2f} % in epoch {done.best_epoch}")
         return folder
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,7 +52,7 @@ class Export:
     path: Path
     size_bytes: int
     parity: dict[int, float]
-    metadata: ModelMetadata
+    metadata: ModelMetadata = field(repr=False)
     remarks: tuple[str, ...] = ()
 
 

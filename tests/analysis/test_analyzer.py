@@ -148,7 +148,8 @@ def test_one_picture_may_stand_for_many(analyzer: Analyzer, astronaut_rgb: Image
     image = Image.fromarray(astronaut_rgb)
     image.save(file, "PNG")
     grey = np.asarray(image.convert("L"))
-    for source in (file.getvalue(), image, grey, astronaut_rgb):
+    data = file.getvalue()
+    for source in (data, memoryview(data), image, grey, astronaut_rgb):
         (result,) = analyzer.analyze_many(source, colour="rgb" if source is astronaut_rgb else None)
         assert result.size_wh == image.size
 

@@ -118,7 +118,9 @@ def test_bytes_and_images_are_read(photo: Image.Image) -> None:
     file = io.BytesIO()
     photo.save(file, "PNG")
     file.seek(0)
-    for source, name in ((file.getvalue(), "bytes"), (photo, "image"), (file, "file")):
+    data = file.getvalue()
+    sources: list[tuple[Any, str]] = [(data, "bytes"), (photo, "image"), (file, "file")]
+    for source, name in (*sources, (bytearray(data), "bytes"), (memoryview(data), "bytes")):
         read = read_picture(source)
         assert read.source == name
         np.testing.assert_array_equal(read.image_rgb, np.asarray(photo))

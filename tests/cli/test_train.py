@@ -117,7 +117,7 @@ def test_a_folders_name_is_no_markup(data: Path) -> None:
 
     assert done.exit_code == 0, done.output
     assert done.stdout == "runs/[/bold]z\n"
-    assert "→ runs/[/bold]z\n" in done.stderr
+    assert " in float32 → runs/[/bold]z\n" in done.stderr
 
 
 def test_resume_takes_the_newest_run_of_the_recipe(data: Path) -> None:

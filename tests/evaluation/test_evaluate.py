@@ -47,6 +47,9 @@ def test_an_evaluation_is_written_whole(
     assert not written["chosen_on"]
     assert written["unseen"]["seen"] == 0
     assert written["accuracy"] == evaluation.metrics.accuracy
+    shown = f"{100 * evaluation.metrics.accuracy:.2f} %"
+    assert repr(evaluation).startswith(f"Evaluation({evaluation.model} on PrivateTest: ")
+    assert shown in repr(evaluation)
     assert list(written["per_class"]) == list(faces.classes)
 
 

@@ -109,6 +109,14 @@ def test_what_cannot_be_shared_is_refused(make_recipe: Callable[..., Recipe]) ->
     Processes(devices=2, nodes=2).check(make_recipe(), CPU)
 
 
+def test_several_processes_are_refused_in_a_notebook(
+    make_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "ps1", "In : ", raising=False)
+    with pytest.raises(ValueError, match="cannot be started from a notebook"):
+        Processes(devices=2).check(make_recipe(), CPU)
+
+
 def test_processes_on_windows_do_without_nccl(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Processes().strategy() == "auto"
     monkeypatch.setattr(sys, "platform", "win32")

@@ -18,7 +18,15 @@ from PIL import Image
 
 from mien.analysis.classifier import ExpressionClassifier
 from mien.analysis.detector import Detections, Detector, WholeImageDetector
-from mien.analysis.media import Colour, Picture, Source, find_pictures, kind_of, read_picture
+from mien.analysis.media import (
+    FILE_BYTES,
+    Colour,
+    Picture,
+    Source,
+    find_pictures,
+    kind_of,
+    read_picture,
+)
 from mien.analysis.sessions import check_threads
 from mien.errors import MediaError
 from mien.expressions import check_uncertain_below
@@ -382,7 +390,7 @@ def _make_mtcnn(min_face: int | None, threads: int) -> Detector:
 
 def _listed(sources: Iterable[Source] | Source) -> Iterable[Source]:
     """Return pictures one by one: an array of three or four dimensions may hold one or many."""
-    is_one = isinstance(sources, str | os.PathLike | bytes | Image.Image)
+    is_one = isinstance(sources, (str, os.PathLike, Image.Image, *FILE_BYTES))
     if isinstance(sources, np.ndarray):
         is_one = sources.ndim == 2 or (sources.ndim == 3 and sources.shape[2] in (1, 3, 4))
     return cast("Iterable[Source]", [sources] if is_one else sources)

@@ -30,7 +30,18 @@ from mien.pictures import (
 
 Colour = Literal["rgb", "bgr", "gray"]
 #: Anything that :func:`read_picture` takes.
-Source = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | npt.NDArray[Any]
+Source = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | IO[bytes]
+    | Image.Image
+    | npt.NDArray[Any]
+)
+#: What holds the bytes of a file; widgets of a notebook give a memoryview.
+FILE_BYTES: Final = (bytes, bytearray, memoryview)
 
 #: How the names of annotated pictures end, which folders and patterns leave out: so reading a
 #: folder into itself again finds the same pictures.
@@ -84,17 +95,17 @@ def read_picture(
         return Picture(name, _from_array(source, colour, name))
     if isinstance(source, Image.Image):
         return Picture(name, _rgb(normalise_picture(source, name)))
-    data = source if isinstance(source, bytes) else source.read()
+    data = source if isinstance(source, FILE_BYTES) else source.read()
     return Picture(name, _rgb(decode_picture(io.BytesIO(data), name)))
 
 
-def kind_of(source: bytes | IO[bytes] | Image.Image | npt.NDArray[Any]) -> str:
+def kind_of(source: Source) -> str:
     """Return what a picture in memory is called: ``array``, ``image``, ``bytes`` or ``file``.
 
     Raises:
         TypeError: ``source`` is none of these.
     """
-    for kind, name in ((np.ndarray, "array"), (Image.Image, "image"), (bytes, "bytes")):
+    for kind, name in ((np.ndarray, "array"), (Image.Image, "image"), (FILE_BYTES, "bytes")):
         if isinstance(source, kind):
             return name
     if hasattr(source, "read"):

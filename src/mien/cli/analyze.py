@@ -16,6 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from mien.cli.console import plain_console
 from mien.cli.engines import (
     EngineOption,
     RayAddressOption,
@@ -346,7 +347,7 @@ def _runner_up(face: "Face") -> str:
 
 def _with_progress(results: Iterable["FrameResult"], total: int) -> Iterator["FrameResult"]:
     """Pass results on, showing on a terminal how many of many are done."""
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     if total < 2 or not console.is_terminal:
         yield from results
         return

@@ -43,7 +43,7 @@ class TerminalView:
     closed: bool = False
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or plain_console()
+        self._console = console or plain_console(redraws=True)
         self._stack = ExitStack()
         self._live: Live | None = None
 

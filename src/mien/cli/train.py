@@ -136,36 +136,44 @@ def _train(
 ) -> None:
     """Train with live progress; say where the run is, or after Ctrl-C how to go on."""
     from mien import training  # noqa: PLC0415
+    from mien.training.history import History  # noqa: PLC0415
     from mien.training.processes import Processes, is_main_process  # noqa: PLC0415
+    from mien.training.run import describe_hardware  # noqa: PLC0415
 
     processes = Processes(devices, nodes)
     with usage_errors():
-        processes.check(recipe, training.find_device(device))
+        where = training.find_device(device)
+        processes.check(recipe, where)
     if processes.count > 1:
         _name_main_module()
     console = plain_console(stderr=True)
     console.quiet = not is_main_process()
-    console.print(f"{recipe.name}: {recipe.title}\n{dataset}\n→ {folder}", soft_wrap=True)
-    with _Display(console) as display:
-        result = training.train(
-            recipe,
-            dataset,
-            folder,
-            resume=resume,
-            device=device,
-            processes=processes,
-            override_protocol=override_protocol,
-            watch=display.show,
-        )
-    if not is_main_process():
-        return
-    if result.interrupted:
+    console.print(f"{recipe.name}: {recipe.title}\n{dataset}", soft_wrap=True)
+    console.print(f"{describe_hardware(recipe, where)} → {folder}", soft_wrap=True)
+    try:
+        with _Display(console) as display:
+            result = training.train(
+                recipe,
+                dataset,
+                folder,
+                resume=resume,
+                device=device,
+                processes=processes,
+                override_protocol=override_protocol,
+                watch=display.show,
+            )
+    except KeyboardInterrupt as stopped:
+        if not is_main_process():
+            return
+        epochs = len(History(folder, keep=True).rows)
         console.print(
-            f"stopped after {counted(result.epochs, 'whole epoch')}; go on with: "
-            f"{_again(folder, resume=result.epochs > 0)}",
+            f"stopped after {counted(epochs, 'whole epoch')}; go on with: "
+            f"{_again(folder, resume=epochs > 0)}",
             soft_wrap=True,
         )
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(INTERRUPTED) from stopped
+    if not is_main_process():
+        return
     best = f"{100 * result.best_accuracy:.2f} % on {recipe.data.validation}"
     console.print(f"best: {best}, epoch {result.best_epoch} of {result.epochs}", soft_wrap=True)
     typer.echo(folder)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
@@ -115,8 +115,8 @@ class Evaluation:
     count: int
     metrics: ClassificationMetrics
     faces_sha256: str | None = None
-    labels: npt.NDArray[np.int64] | None = field(default=None, repr=False)
-    predictions: npt.NDArray[np.int64] | None = field(default=None, repr=False)
+    labels: npt.NDArray[np.int64] | None = None
+    predictions: npt.NDArray[np.int64] | None = None
     unseen: Unseen | None = None
     chosen_on: bool = False
     breaches: tuple[str, ...] = ()
@@ -131,14 +131,21 @@ class Evaluation:
     uncertain_below: float | None = None
     speed: SpeedCard | None = None
     robustness: Robustness | None = None
-    explanation: "ClassMaps | None" = field(default=None, repr=False)
+    explanation: "ClassMaps | None" = None
     training: TrainingFacts | None = None
     recipe: str = ""
     recipe_sha256: str = ""
     seed: int | None = None
     trained_on: str | None = None
-    probabilities: npt.NDArray[np.float32] | None = field(default=None, repr=False)
-    faces: ExpressionDataset | None = field(default=None, repr=False)
+    probabilities: npt.NDArray[np.float32] | None = None
+    faces: ExpressionDataset | None = None
+
+    def __repr__(self) -> str:
+        accuracy, macro_f1 = self.metrics.accuracy, self.metrics.macro_f1
+        return (
+            f"Evaluation({self.model} on {self.split}: {self.count:,} faces, "
+            f"accuracy {100 * accuracy:.2f} %, macro-F1 {macro_f1:.3f})"
+        )
 
     @property
     def model(self) -> str:

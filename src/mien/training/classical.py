@@ -136,15 +136,12 @@ def train_classical(
         if not (folder / CLASSICAL_FILE).is_file():
             raise CheckpointError(f"{folder}: nothing to resume, there is no {CLASSICAL_FILE}")
         check_same_run(folder, read_card(folder / CLASSICAL_FILE), card)
-        return run_result(folder, History(folder, keep=True), interrupted=False)
+        return run_result(folder, History(folder, keep=True))
     refuse_run(folder)
     write_recipe(folder, recipe)
     history = History(folder, keep=False)
-    try:
-        model = _fit(recipe, training, validation, history, watch)
-    except KeyboardInterrupt:  # nothing was written yet that a run could go on from
-        return run_result(folder, history, interrupted=True)
-    result = run_result(folder, history, interrupted=False)
+    model = _fit(recipe, training, validation, history, watch)
+    result = run_result(folder, history)
     facts: dict[str, Any] = {"device": "cpu", "precision": None, "parameters": model.parameters}
     versions = {name: version(name) for name in ("scikit-learn", "scikit-image", "skops")}
     facts |= {"multiply_adds": None, "data": data, "breaches": breaches}

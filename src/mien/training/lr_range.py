@@ -22,7 +22,7 @@ from mien.training.initial import build_network, hold_frozen, load_start
 from mien.training.losses import ExpressionLoss, build_loss
 from mien.training.module import build_optimizer
 from mien.training.recipe import Recipe
-from mien.training.run import find_device, uses_bf16
+from mien.training.run import find_device, own_draws, uses_bf16
 from mien.training.splits import learning_splits
 from mien.training.teachers import Teachers, load_teachers
 
@@ -99,6 +99,7 @@ class LearningRateRange:
             figure.savefig(temporary, dpi=110)
 
 
+@own_draws()
 def lr_range_test(
     recipe: Recipe,
     dataset: ExpressionDataset,

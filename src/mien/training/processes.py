@@ -53,11 +53,16 @@ class Processes:
         """See that a recipe can be trained by so many.
 
         Raises:
-            ValueError: There are fewer devices, the batches cannot be shared out evenly, or it is a
-                classical baseline.
+            ValueError: There are fewer devices, the batches cannot be shared out evenly, it is a
+                classical baseline, or Python is used interactively.
         """
         if self.count == 1:
             return
+        if hasattr(sys, "ps1"):  # the others start as this one did, by its script
+            raise ValueError(
+                "several processes cannot be started from a notebook or a prompt: use "
+                "'mien train --devices', or a script of your own"
+            )
         if recipe.is_classical:
             raise ValueError(f"{recipe.model_name} is fitted by one process: leave out devices")
         there = torch.accelerator.device_count() if device.type != "cpu" else self.devices

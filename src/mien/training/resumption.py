@@ -47,9 +47,7 @@ def finish_run(
     if not _is_finished(folder, recipe, dataset):
         told = None if watch is None else partial(watch, folder.name)
         resume = has_begun(folder)
-        result = train(recipe, dataset, folder, resume=resume, device=device, watch=told)
-        if result.interrupted:
-            raise KeyboardInterrupt
+        train(recipe, dataset, folder, resume=resume, device=device, watch=told)
     return _summary(folder)
 
 

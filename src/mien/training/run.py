@@ -68,16 +68,24 @@ class RunResult:
         epochs: Epochs finished, earlier sittings included.
         best_epoch: The epoch that :data:`BEST` is of, from 1.
         best_accuracy: Its accuracy on the validation split, 0 to 1.
-        interrupted: Whether it was stopped by Ctrl-C; it can be resumed.
     """
 
     folder: Path
     epochs: int
     best_epoch: int
     best_accuracy: float
-    interrupted: bool
 
 
+@contextlib.contextmanager
+def own_draws() -> Iterator[None]:
+    """Leave torch's random numbers as the caller had them: a training seeds its own."""
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = list(range(torch.cuda.device_count())) if in_use else []
+    with torch.random.fork_rng(devices=devices):
+        yield
+
+
+@own_draws()
 def train(  # noqa: PLR0913 - all but three by name only
     recipe: Recipe,
     dataset: ExpressionDataset,
@@ -108,6 +116,7 @@ def train(  # noqa: PLR0913 - all but three by name only
         CheckpointError: ``folder`` holds a run and ``resume`` is off, or the other way round, or
             the run there is of another recipe or other data.
         DataError: The recipe's splits cannot be made from the data.
+        KeyboardInterrupt: Ctrl-C; what was trained so far is kept, and can be resumed.
         ProtocolError: It learns from or chooses on the test split, chooses on faces that it learns
             from, or FER2013's splits are swapped.
         ValueError: There is no such device, or it cannot be trained by so many processes.
@@ -164,23 +173,30 @@ def train(  # noqa: PLR0913 - all but three by name only
         interrupted = False
         if not (resume and _is_over(folder / LAST, recipe)):
             interrupted = _fit(trainer, module, batches, folder / LAST if resume else None)
-    result = run_result(folder, history, interrupted=interrupted)
-    if not is_main_process():
-        return result
-    hardware = {"device": _device_name(on_device), "precision": trainer.precision}
-    if processes.count > 1:
-        hardware["processes"] = str(processes.count)
-    facts = {**hardware, **_size(network), "data": data, "breaches": breaches}
-    versions = {"torch": torch.__version__, "lightning": lightning.__version__}
-    history.write()  # whoever had it open may have closed it
-    write_summary(folder, result, history, facts, versions)
-    history.draw()
+    result = run_result(folder, history)
+    if is_main_process():
+        facts = {**_hardware(trainer, on_device, processes), **_size(network)}
+        facts |= {"data": data, "breaches": breaches}
+        versions = {"torch": torch.__version__, "lightning": lightning.__version__}
+        history.write()  # whoever had it open may have closed it
+        write_summary(folder, result, history, facts, versions, interrupted=interrupted)
+        history.draw()
+    if interrupted:
+        raise KeyboardInterrupt
     return result
 
 
 def uses_bf16(recipe: Recipe, device: torch.device) -> bool:
     """Return whether a recipe is trained in mixed precision on the device."""
     return recipe.precision == "bf16" or (recipe.precision == "auto" and has_bf16_hardware(device))
+
+
+def describe_hardware(recipe: Recipe, device: torch.device) -> str:
+    """Return in words what a recipe is trained on, and in which precision."""
+    if recipe.is_classical:
+        return "on the CPU"
+    precision = "bf16 mixed precision" if uses_bf16(recipe, device) else "float32"
+    return f"on {_device_name(device)} in {precision}"
 
 
 def find_device(name: str) -> torch.device:
@@ -233,7 +249,9 @@ def _check_folder(
 def refuse_run(folder: Path) -> None:
     """Raise a :class:`CheckpointError` where a folder already holds a run, of whatever kind."""
     if (folder / LAST).exists() or (folder / CLASSICAL_FILE).exists():
-        raise CheckpointError(f"{folder} already holds a run: continue it with --resume")
+        raise CheckpointError(
+            f"{folder} already holds a run: continue it with --resume, in Python resume=True"
+        )
     if (folder / BEST).exists() and (folder / "run.json").exists():  # LAST is large, and often goes
         raise CheckpointError(f"{folder} already holds a finished run: name another folder")
 
@@ -321,7 +339,7 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
         temporary.write_text(recipe.to_toml(), "utf-8")
 
 
-def run_result(folder: Path, history: History, *, interrupted: bool) -> RunResult:
+def run_result(folder: Path, history: History) -> RunResult:
     """Return how a run ended, by its history."""
     best = history.best()
     return RunResult(
@@ -329,7 +347,6 @@ def run_result(folder: Path, history: History, *, interrupted: bool) -> RunResul
         epochs=len(history.rows),
         best_epoch=int(best["epoch"]) if best else 0,
         best_accuracy=best["val_accuracy"] if best else 0.0,
-        interrupted=interrupted,
     )
 
 
@@ -339,13 +356,15 @@ def write_summary(
     history: History,
     facts: dict[str, Any],
     versions: dict[str, str],
+    *,
+    interrupted: bool = False,
 ) -> None:
     """Write ``run.json``: the outcome, the facts, the machine and the versions."""
     summary = {
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
         "best_accuracy": result.best_accuracy,
-        "interrupted": result.interrupted,
+        "interrupted": interrupted,
         "minutes": sum(row["seconds"] for row in history.rows) / 60,
         **facts,
         "platform": platform.platform(),
@@ -358,6 +377,13 @@ def write_summary(
     }
     with atomic_write(folder / "run.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+
+
+def _hardware(trainer: pl.Trainer, device: torch.device, processes: Processes) -> dict[str, str]:
+    hardware = {"device": _device_name(device), "precision": str(trainer.precision)}
+    if processes.count > 1:
+        hardware["processes"] = str(processes.count)
+    return hardware
 
 
 def _size(network: nn.Module) -> dict[str, int]:

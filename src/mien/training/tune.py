@@ -194,15 +194,15 @@ class _Worker:
                 device=self._device,
                 watch=lambda progress: self._follow(trial, run.name, progress),
             )
+        except KeyboardInterrupt:
+            try_again(trial.study, trial, attempt=trial.user_attrs.get(ATTEMPT, 1))
+            raise
         except torch.OutOfMemoryError as error:  # a fact about the values, not about the search
             raise optuna.TrialPruned(str(error)) from error
         finally:
             rows = History(run, keep=True).rows
             trial.set_user_attr("epochs", len(rows))
             trial.set_user_attr("minutes", sum(row["seconds"] for row in rows) / 60)
-        if result.interrupted:
-            try_again(trial.study, trial, attempt=trial.user_attrs.get(ATTEMPT, 1))
-            raise KeyboardInterrupt
         return result.best_accuracy
 
     def _open_run(self, trial: optuna.Trial) -> Path:

@@ -129,6 +129,16 @@ def test_a_missing_package_is_named(
         getattr(variable, f"to_{package}")()
 
 
+def test_a_notebook_shows_the_picture(variable: Timeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = variable._repr_png_()
+    assert picture is not None
+    assert picture.startswith(b"\x89PNG")
+
+    assert Timeline([])._repr_png_() is None
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert variable._repr_png_() is None
+
+
 def test_a_face_takes_little_memory(make_frame: MakeFrame) -> None:
     timeline = Timeline(make_frame(i, (1, 0.9)) for i in range(100))
 

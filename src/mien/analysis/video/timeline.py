@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from mien.analysis.video.results import TrackedFrame
 from mien.analysis.video.table_formats import read_table
-from mien.errors import MediaError, MienError
+from mien.errors import MediaError, MienError, MissingExtraError
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
@@ -145,6 +145,18 @@ class Timeline:
     def __repr__(self) -> str:
         people = len(self.tracks)
         return f"Timeline({self.source!r}, {self.end_s:.1f} s, {people} tracked)"
+
+    def _repr_png_(self) -> bytes | None:
+        """Return the picture that a notebook shows; None without matplotlib or frames.
+
+        Source: https://ipython.readthedocs.io/en/stable/config/integrating.html
+        """
+        from mien.analysis.video.timeline_chart import chart_picture  # noqa: PLC0415 - matplotlib
+
+        try:
+            return chart_picture(self, "png") if len(self) else None
+        except MissingExtraError:
+            return None
 
     def __len__(self) -> int:
         """Return how many frames were read."""

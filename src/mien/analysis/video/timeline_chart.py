@@ -60,18 +60,27 @@ def write_chart(path: Path, timeline: Timeline) -> None:
     """
     if path.suffix.lower() not in CHART_SUFFIXES:
         raise ValueError(f"{path}: expected {' or '.join(CHART_SUFFIXES)}")
+    picture = chart_picture(timeline, path.suffix.lower()[1:])
+    with write_errors_named(path), atomic_write(path) as temporary:
+        temporary.write_bytes(picture)
+
+
+def chart_picture(timeline: Timeline, kind: str) -> bytes:
+    """Draw a timeline and return the file of the picture, ``png`` or ``svg``.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     figure = draw_timeline(timeline)
     figure.set_facecolor("white")
     stream = io.BytesIO()
     import matplotlib as mpl  # noqa: PLC0415 - slow to import
 
-    kind = path.suffix.lower()[1:]
     with mpl.rc_context({"svg.hashsalt": "mien"}), warnings.catch_warnings():
         # A class named in a script that the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(stream, format=kind, metadata={"Date": None} if kind == "svg" else None)
-    with write_errors_named(path), atomic_write(path) as temporary:
-        temporary.write_bytes(stream.getvalue())
+    return stream.getvalue()
 
 
 def draw_timeline(timeline: Timeline, *, width: float = _WIDTH) -> "Figure":
