@@ -34,12 +34,12 @@ def warp(faces: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
     """Flip, rotate, zoom and shift each face; borders are reflected.
 
     Args:
-        faces: ``(N, 1, H, W)`` float.
+        faces: ``(N, 1, H, W)`` float, 0 to 1.
         config: How much.
         generator: Random numbers.
 
     Returns:
-        ``(N, 1, H, W)`` float.
+        ``(N, 1, H, W)`` float, 0 to 1.
     """
     if not (config.flip or config.rotation_deg or config.scale or config.shift):
         return faces
@@ -54,7 +54,9 @@ def warp(faces: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
         [cosine * mirror, -sine, shift[:, 0], sine * mirror, cosine, shift[:, 1]], dim=1
     )
     grid = F.affine_grid(rows.view(-1, 2, 3), list(faces.shape), align_corners=False)
-    return F.grid_sample(faces, grid, padding_mode="reflection", align_corners=False)
+    mode = config.interpolation
+    warped = F.grid_sample(faces, grid, mode, padding_mode="reflection", align_corners=False)
+    return warped.clamp(0, 1) if mode == "bicubic" else warped  # which goes past its neighbours
 
 
 def jitter(faces: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:

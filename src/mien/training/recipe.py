@@ -92,6 +92,8 @@ class AugmentConfig:
         rotation_deg: Rotation in degrees, either way.
         scale: Zoom in or out, as a fraction of the size.
         shift: Shift along each axis, as a fraction of the side.
+        interpolation: How pixels between pixels are made when a face is turned, zoomed or shifted:
+            ``bilinear``, which blurs, or ``bicubic``, which blurs less and costs twice as much.
         brightness: Brightness added or removed, as a fraction of full scale.
         contrast: Contrast gained or lost around the face's mean, as a fraction.
         noise: Standard deviation of Gaussian noise, as a fraction of full scale.
@@ -109,6 +111,7 @@ class AugmentConfig:
     rotation_deg: float = 0.0
     scale: float = 0.0
     shift: float = 0.0
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     brightness: float = 0.0
     contrast: float = 0.0
     noise: float = 0.0
