@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from mien.cli.app import app
 from mien.errors import RecipeError
-from mien.models import MODELS
+from mien.models import CLASSICAL, MODELS
 
 
 def call(*arguments: str) -> str:
@@ -32,6 +32,7 @@ def test_every_network_is_listed() -> None:
     assert set(listed) == set(MODELS)
     assert "2,838,087" in shown
     assert "78,065,408" in shown
+    assert all(name in shown for name in CLASSICAL)
     assert listed["residual"]["parameters"] == listed["residual"]["trainable_parameters"] == 2838087
     assert listed["plain"]["description"].startswith("Blocks of convolutions")
 
@@ -92,6 +93,7 @@ def test_a_diagram_is_drawn(tmp_path: Path) -> None:
         (["plain", "--set", "widths=[8]"], "did you mean 'model.widths'"),
         (["plain", "--set", "epochs=3"], "unknown key 'epochs': expected one of model.widths"),
         (["nope"], "expected one of plain, residual, timm"),
+        (["vgg"], "vgg is a recipe, no network: mien models --recipe vgg"),
         (["--recipe", "vggg"], "did you mean 'vgg'"),
     ],
 )

@@ -157,7 +157,7 @@ def test_an_older_versions_file_is_read(happy: Path) -> None:
 
 
 def test_damage_is_told(happy: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no evaluation can be read"):
+    with pytest.raises(CheckpointError, match="no such evaluation: write it with 'mien evaluate'"):
         compare([tmp_path / "none.json"])
     sound = happy.read_text()
     damages: tuple[dict[str, Any], ...] = (

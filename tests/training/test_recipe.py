@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from mien.errors import RecipeError
 from mien.models import count_parameters
 from mien.models.plain import PlainNetConfig
+from mien.models.residual import ResidualNetConfig
 from mien.training.figures import recipe_names
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import load_recipe, override_recipe, recipe_from_dict
@@ -135,6 +137,7 @@ def test_blocks_are_one_number_or_one_a_stage(text: str, blocks: int | tuple[int
         ("model.widths=[0]", "model.widths: expected channels of 1 or more"),
         ("model.blocks=two", "model.blocks: expected a whole number or a list, got 'two'"),
         ("model.blocks=[1, 2]", "model.blocks: expected 1 or more, or 4 such numbers"),
+        ("data.classes=[happy]", "expected a list, got '[happy]'; quote it for the shell"),
         ("model.dropout=2", "model.dropout: expected 0 up to 1"),
         ("name=other", "copy the file under another"),
         (f"optimizer.lr={'9' * 400}", "optimizer.lr: expected a number"),
@@ -228,6 +231,15 @@ def test_what_has_no_effect_together_is_refused(
         return
     with pytest.raises(RecipeError, match=message):
         load_recipe(name, settings)
+
+
+def test_another_network_leaves_the_options_of_the_one_before() -> None:
+    changed = load_recipe("vgg", ["model.name=residual", "model.widths=[8, 16]", "model.blocks=1"])
+
+    assert changed.model == ResidualNetConfig(widths=(8, 16), blocks=1)
+    assert (changed.epochs, changed.optimizer) == (60, load_recipe("vgg").optimizer)
+    same = load_recipe("vgg", ["model.name=plain", "model.dropout=0.1"])
+    assert same.network == replace(load_recipe("vgg").network, dropout=0.1)
 
 
 def test_another_kind_of_model_has_epochs_of_its_own() -> None:

@@ -17,7 +17,7 @@ from mien.training import Progress, Recipe, load_recipe, train
 from mien.training.checkpoint import LAST, load_checkpoint
 from mien.training.search_space import parse_search
 from mien.training.study import Search
-from mien.training.tune import TrialResult, Tuning, tune
+from mien.training.tune import TRIALS, TrialResult, Tuning, tune
 
 #: From what learns to what cannot.
 RATE = "optimizer.lr=1e-9..0.1:log"
@@ -158,6 +158,10 @@ def test_values_that_do_not_go_together_are_pruned(
 
     states = {trial.values["schedule.name"]: trial.state for trial in tuning.trials}
     assert states == {"cosine": "complete", "plateau": "pruned"}
+    reasons = {trial.state: trial.reason for trial in tuning.trials}
+    assert reasons["complete"] == ""
+    assert "warmup" in reasons["pruned"]
+    assert reasons["pruned"] in (tmp_path / "search" / TRIALS).read_text("utf-8")
 
 
 def test_ctrl_c_in_a_trial_is_gone_on_with(

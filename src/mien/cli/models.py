@@ -105,10 +105,13 @@ def _check_name(name: str) -> None:
         typer.BadParameter: It is a classical baseline's.
     """
     from mien.models import CLASSICAL, MODELS  # noqa: PLC0415
+    from mien.training.figures import recipe_names  # noqa: PLC0415
 
     if name in CLASSICAL:
         raise typer.BadParameter(f"{name} is no network and has no layers")
     if name not in MODELS:
+        if name in recipe_names():
+            raise RecipeError(f"{name} is a recipe, no network: mien models --recipe {name}")
         raise RecipeError(unknown_name("model", name, tuple(MODELS)))
 
 
@@ -132,7 +135,7 @@ def _check_settings(name: str, settings: Sequence[str]) -> None:
 
 def _list(classes: int, *, as_json: bool) -> None:
     with require_extra("train"):
-        from mien.models import MODELS, build_model, summarise  # noqa: PLC0415
+        from mien.models import CLASSICAL, MODELS, build_model, summarise  # noqa: PLC0415
 
         facts = []
         for name in MODELS:
@@ -152,7 +155,9 @@ def _list(classes: int, *, as_json: bool) -> None:
     for row in facts:
         counts = (f"{row[key]:,}" for key in ("parameters", "multiply_adds"))
         table.add_row(str(row["name"]), str(row["description"]), *counts)
-    plain_console().print(table)
+    console = plain_console()
+    console.print(table)
+    console.print(f"and baselines, which have no layers: {', '.join(CLASSICAL)}", soft_wrap=True)
 
 
 def _description(network: "nn.Module") -> str:

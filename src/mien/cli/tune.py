@@ -129,6 +129,7 @@ def _line(trial: "TrialResult") -> str:
     return (
         f"trial {trial.number:3d}  {trial.state:8}  {_percent(trial.accuracy):>7}  "
         f"{counted(trial.epochs, 'epoch')}, {trial.minutes:.1f} min  {values}"
+        + (f"; {trial.reason}" if trial.reason else "")
     )
 
 

@@ -297,6 +297,10 @@ def read_evaluation(path: str | Path) -> Evaluation:
     path = Path(path)
     try:
         return Evaluation.from_dict(json.loads(path.read_text("utf-8")))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{path}: there is no such evaluation: write it with 'mien evaluate'"
+        ) from error
     except OSError as error:
         raise CheckpointError(f"{path}: no evaluation can be read: {error.strerror}") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -12,13 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from mien.errors import RecipeError
 from mien.expressions import unknown_name
 from mien.models import CLASSICAL, MODELS
 from mien.training.figures import find_packaged
 from mien.training.recipe import Recipe
+
+#: What a recipe trains that names no network.
+_DEFAULT_MODEL: Final = "residual"
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -27,7 +30,8 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     Args:
         name_or_path: ``mien-s``, or ``my-recipe.toml``.
         overrides: ``key=value`` each, with dots into tables and values written as in TOML, e.g.
-            ``optimizer.lr=0.01``; a bare word is taken as text.
+            ``optimizer.lr=0.01``; a bare word is taken as text. A change of ``model.name`` leaves
+            the options of the network before: another has its own.
 
     Raises:
         RecipeError: No such recipe, not TOML, an unknown key or a value of the wrong type.
@@ -45,20 +49,10 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """Return the recipe with some values changed, each ``key=value`` as in :func:`load_recipe`.
 
-    A change of ``model.name`` leaves the options of the network before: another has its own.
-
     Raises:
         RecipeError: Not ``key=value``, an unknown key or a value of the wrong type.
     """
-    values, changes = recipe.to_dict(), dict[str, Any]()
-    for override in overrides:
-        _override(changes, override)
-    model = changes.get("model")
-    if isinstance(model, dict) and model.get("name", recipe.model_name) != recipe.model_name:
-        values["model"] = {}
-        if (model["name"] in CLASSICAL) != recipe.is_classical and "epochs" not in changes:
-            values.pop("epochs")  # a baseline is fitted in one, which is none for a network
-    return recipe_from_dict(values, overrides)
+    return recipe_from_dict(recipe.to_dict(), overrides)
 
 
 def recipe_from_dict(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
@@ -72,6 +66,7 @@ def recipe_from_dict(values: Mapping[str, Any], overrides: Sequence[str] = ()) -
         RecipeError: An unknown key or a value of the wrong type.
     """
     values = dict(copy.deepcopy(values))
+    _leave_other_options(values, overrides)
     for override in overrides:
         _override(values, override)
     model = values.pop("model", {})
@@ -80,7 +75,7 @@ def recipe_from_dict(values: Mapping[str, Any], overrides: Sequence[str] = ()) -
     if "model_name" in values:
         raise RecipeError("unknown key 'model_name': did you mean 'model.name'?")
     model = dict(model)
-    model_name = model.pop("name", "residual")
+    model_name = model.pop("name", _DEFAULT_MODEL)
     known = {**MODELS, **CLASSICAL}
     if not isinstance(model_name, str) or model_name not in known:
         raise RecipeError(unknown_name("model", str(model_name), tuple(known)))
@@ -90,6 +85,23 @@ def recipe_from_dict(values: Mapping[str, Any], overrides: Sequence[str] = ()) -
     recipe = _build(Recipe, {**values, "model_name": model_name, "model": config}, "")
     assert isinstance(recipe, Recipe)
     return recipe
+
+
+def _leave_other_options(values: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Empty the table of a network whose place another takes."""
+    changes: dict[str, Any] = {}
+    for override in overrides:
+        _override(changes, override)
+    before, after = values.get("model", {}), changes.get("model")
+    if not (isinstance(before, Mapping) and isinstance(after, dict)):
+        return
+    old = before.get("name", _DEFAULT_MODEL)
+    new = after.get("name", old)
+    if new == old or not isinstance(new, str):
+        return
+    values["model"] = {}
+    if (new in CLASSICAL) != (old in CLASSICAL) and "epochs" not in changes:
+        values.pop("epochs", None)  # a baseline is fitted in one, which is none for a network
 
 
 def _find_recipe(name_or_path: str | Path) -> Path:
@@ -149,7 +161,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         value = float(value)
     if _fits(hint, value):
         return value
-    raise RecipeError(f"{where}: expected {_describe(hint)}, got {value!r}")
+    told = f"{where}: expected {_describe(hint)}, got {value!r}"
+    if _is_tuple(hint) and isinstance(value, str) and value.startswith("["):
+        told += f'; quote it for the shell: \'{where}=["a", "b"]\''
+    raise RecipeError(told)
 
 
 def _is_tuple(hint: Any) -> bool:

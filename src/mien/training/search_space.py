@@ -113,7 +113,10 @@ def default_search(recipe: Recipe) -> tuple[Dimension, ...]:
         RecipeError: The model is a classical baseline, which has none of these.
     """
     if recipe.is_classical:
-        raise RecipeError(f"{recipe.name} is searched by what you name with --search KEY=SPEC")
+        raise RecipeError(
+            f"{recipe.name} is searched by what you name with --search, as "
+            "--search data.fraction=0.3|0.7"
+        )
     rate, decay, batch = recipe.optimizer.lr, recipe.optimizer.weight_decay, recipe.batch_size
     lowest, highest = (decay / 10, decay * 10) if decay else (1e-6, 1e-2)
     batches = sorted({max(1, batch // 2), batch, batch * 2})

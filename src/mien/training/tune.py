@@ -49,6 +49,9 @@ from mien.training.tables import write_table
 BEST_RECIPE: Final = "best.toml"
 TRIALS: Final = "trials.csv"
 
+#: Of a trial in the database: why it was given up.
+_REASON: Final = "reason"
+
 #: States of the trials that count.
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -64,6 +67,7 @@ class TrialResult:
         epochs: Epochs trained.
         minutes: How long they took.
         values: What was varied, by key.
+        reason: Why it was given up, where others were not simply better; empty else.
     """
 
     number: int
@@ -72,6 +76,7 @@ class TrialResult:
     epochs: int
     minutes: float
     values: dict[str, Any]
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +185,7 @@ class _Worker:
         try:
             recipe = _with_values(self._recipe, values)
         except RecipeError as error:  # values that are right alone and wrong together
-            raise optuna.TrialPruned(str(error)) from error
+            raise _given_up(trial, str(error)) from error
         run = self._open_run(trial)
         resume = (run / LAST).is_file()
         for row in History(run, keep=resume).rows:
@@ -198,7 +203,7 @@ class _Worker:
             try_again(trial.study, trial, attempt=trial.user_attrs.get(ATTEMPT, 1))
             raise
         except torch.OutOfMemoryError as error:  # a fact about the values, not about the search
-            raise optuna.TrialPruned(str(error)) from error
+            raise _given_up(trial, str(error).partition("\n")[0]) from error
         finally:
             rows = History(run, keep=True).rows
             trial.set_user_attr("epochs", len(rows))
@@ -220,10 +225,15 @@ class _Worker:
             return
         trial.report(progress.metrics["val_accuracy"], progress.epoch)
         if not math.isfinite(progress.metrics["train_loss"]):
-            raise optuna.TrialPruned("the training loss is no number")
+            raise _given_up(trial, "the training loss is no number")
         # After the last epoch there is nothing left to save.
         if progress.epoch < progress.epochs and trial.should_prune():
             raise optuna.TrialPruned
+
+
+def _given_up(trial: optuna.Trial, reason: str) -> optuna.TrialPruned:
+    trial.set_user_attr(_REASON, reason)
+    return optuna.TrialPruned(reason)
 
 
 def _suggest(trial: optuna.Trial, dimension: Dimension) -> Any:
@@ -289,6 +299,7 @@ def _result(trial: optuna.trial.FrozenTrial) -> TrialResult:
         epochs=trial.user_attrs.get("epochs", 0),
         minutes=trial.user_attrs.get("minutes", 0.0),
         values=dict(trial.params),
+        reason=trial.user_attrs.get(_REASON, ""),
     )
 
 
@@ -301,6 +312,7 @@ def _row(result: TrialResult, search: Search) -> dict[str, Any]:
         "epochs": result.epochs,
         "minutes": result.minutes,
         **{d.key: result.values.get(d.key, "") for d in search.space},
+        "reason": result.reason,
     }
 
 
