@@ -1,4 +1,5 @@
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mien.models.backbone import BackboneConfig
 from mien.preprocess import standardise
 from mien.training import Progress, Recipe, train
 from mien.training.checkpoint import load_checkpoint
+from mien.training.history import History
 from mien.training.initial import (
     EMBEDDED,
     Initial,
@@ -179,14 +181,23 @@ def test_fixed_features_are_computed_once(
 
     def counted(self: ResidualNet, batch: torch.Tensor) -> torch.Tensor:
         seen.append(len(batch))
+        time.sleep(0.1)
         return features(self, batch)
 
     monkeypatch.setattr(ResidualNet, "features", counted)
     recipe = make_recipe(initial=str(trained), frozen=True, epochs=3)
-    train(recipe, faces, tmp_path / "run", device="cpu")
+    told = list[Progress]()
+    train(recipe, faces, tmp_path / "run", device="cpu", watch=told.append)
 
     measured = 1  # count_multiply_adds passes one face through
     assert sum(seen) == len(faces.split("Training")) + len(faces.split("PublicTest")) + measured
+    shares = [progress.prepared for progress in told if progress.prepared is not None]
+    assert len(shares) == len(seen) - measured
+    assert shares[0] == 0
+    assert all(progress.prepared is None for progress in told[-3:])
+    # Their time counts, as the first epoch's.
+    first = History(tmp_path / "run", keep=True).rows[0]
+    assert first["seconds"] >= 0.1 * len(shares)
 
 
 def test_random_features_are_not_frozen(

@@ -136,6 +136,9 @@ class RunsDisplay:
 
     def show(self, run: str, progress: "Progress") -> None:
         """Draw how far a run is."""
+        if progress.prepared is not None:
+            self._status.update(Text(f"{run}  features, {100 * progress.prepared:.0f} %"))
+            return
         epoch, epochs = f"epoch {progress.epoch}/{progress.epochs}", progress.metrics
         reached = "" if epochs is None else f", validation {100 * epochs['val_accuracy']:.2f} %"
         step = f"step {progress.step}/{progress.steps}"

@@ -215,6 +215,7 @@ class _Display:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._prepares = False
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -235,6 +236,14 @@ class _Display:
 
     def show(self, progress: "Progress") -> None:
         """Draw how far the training is."""
+        if progress.prepared is not None:
+            if not self._prepares:
+                self._console.print("computing features, once for all epochs")
+                self._prepares = True
+            self._bar.update(
+                self._task, description="features", total=1, completed=progress.prepared
+            )
+            return
         self._bar.update(
             self._task,
             description=f"epoch {progress.epoch}/{progress.epochs}",

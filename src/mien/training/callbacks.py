@@ -29,6 +29,8 @@ class Progress:
         step: Steps done in this epoch.
         steps: Steps in an epoch.
         metrics: The epoch's figures once it is over; None before.
+        prepared: Share of the features of a frozen network that are computed, 0 to 1, before the
+            first step; None once it trains.
     """
 
     epoch: int
@@ -36,6 +38,7 @@ class Progress:
     step: int
     steps: int
     metrics: dict[str, float] | None = None
+    prepared: float | None = None
 
 
 class Watcher(Callback):
@@ -48,10 +51,13 @@ class Watcher(Callback):
         self._history = history
         self._watch = watch
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Let the first epoch's time begin before features are computed."""
+        self._epoch_began = time.monotonic()
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Forget what was logged after the checkpoint that is resumed from."""
         self._history.truncate(trainer.current_epoch)
-        self._epoch_began = time.monotonic()
 
     def on_train_batch_end(
         self,

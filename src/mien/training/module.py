@@ -2,7 +2,7 @@
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from mien.training.batches import (
     TrainingBatches,
     epoch_seed,
 )
+from mien.training.callbacks import Progress
 from mien.training.initial import hold_frozen
 from mien.training.losses import ExpressionLoss
 from mien.training.processes import Share
@@ -45,8 +46,10 @@ class TrainingData(pl.LightningDataModule):
         *,
         mean: float,
         std: float,
+        watch: Callable[[Progress], None] | None = None,
     ) -> None:
         super().__init__()
+        self._watch = watch
         self._recipe = recipe
         self._training = training
         self._validation = validation
@@ -90,11 +93,21 @@ class TrainingData(pl.LightningDataModule):
             was_training = network.training
             network.eval()
             batches = EvaluationBatches(faces, batch_size=FEATURE_BATCH, **self._standard)
+            parts: list[Tensor] = []
             with torch.no_grad(), self.trainer.precision_plugin.forward_context():
-                parts = [network.features(_to_channels_last(batch)).float() for batch, _ in batches]
+                for batch, _ in batches:
+                    self._tell_prepared(len(parts) / len(batches))
+                    parts.append(network.features(_to_channels_last(batch)).float())
             network.train(was_training)
             self._features[name] = torch.cat(parts)
         return self._features[name]
+
+    def _tell_prepared(self, share: float) -> None:
+        if self._watch is not None:
+            assert self.trainer is not None
+            epoch = self.trainer.current_epoch + 1
+            told = Progress(epoch=epoch, epochs=self._recipe.epochs, step=0, steps=0)
+            self._watch(replace(told, prepared=share))
 
 
 class ExpressionModule(pl.LightningModule):

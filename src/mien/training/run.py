@@ -164,7 +164,8 @@ def train(  # noqa: PLR0913 - all but three by name only
     if is_main_process():
         write_recipe(folder, recipe)
 
-    batches = TrainingData(recipe, training, validation, mean=mean, std=std)
+    told = watch if is_main_process() else None
+    batches = TrainingData(recipe, training, validation, mean=mean, std=std, watch=told)
     loss = build_loss(recipe, torch.from_numpy(training.labels), len(training.classes))
     teachers = Teachers(taught_by, mean=mean, std=std)
     module = ExpressionModule(network, recipe, loss, teachers, card_json=json.dumps(card))
