@@ -24,7 +24,7 @@ from mien.training.callbacks import AtomicCheckpointIO
 from mien.training.checkpoint import LAST, load_checkpoint, read_checkpoint
 from mien.training.figures import recipe_names
 from mien.training.module import ExpressionModule
-from mien.training.run import has_bf16_hardware
+from mien.training.run import describe_hardware, has_bf16_hardware
 
 #: Everything that draws random numbers or keeps state between epochs.
 RESTLESS = {
@@ -272,6 +272,15 @@ def test_the_devices_that_multiply_bf16_are_told_apart() -> None:
     assert has_bf16_hardware(torch.device("cpu")) == any(
         word in Path("/proc/cpuinfo").read_text() for word in ("avx512_bf16", "amx_bf16", " bf16 ")
     )
+
+
+def test_what_trains_is_told_in_words(make_recipe: Callable[..., Recipe]) -> None:
+    cpu = torch.device("cpu")
+
+    assert describe_hardware(make_recipe(precision="fp32"), cpu) == "on cpu in float32"
+    told = describe_hardware(make_recipe(precision="bf16"), cpu)
+    assert told == "on cpu in bf16 mixed precision"
+    assert describe_hardware(load_recipe("pca-knn"), cpu) == "on the CPU"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

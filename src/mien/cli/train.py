@@ -67,6 +67,7 @@ def train(
     if devices * nodes > 1 and output is None:
         raise typer.BadParameter("several processes need to know the folder: name --output")
     with require_extra("train"):
+        _check_unused(output, resume=resume)
         loaded, dataset = open_inputs(
             recipe, set_, data, device=device, votes=votes, own_classes=own_classes
         )
@@ -109,6 +110,7 @@ def fine_tune(
     """
     check_output(output)
     with require_extra("train"):
+        _check_unused(output, resume=resume)
         loaded, dataset = open_inputs(
             recipe, set_, data, device=device, own_classes=own_classes, start=start
         )
@@ -121,6 +123,14 @@ def fine_tune(
             device=device,
             override_protocol=override_protocol,
         )
+
+
+def _check_unused(folder: Path | None, *, resume: bool) -> None:
+    """Raise where a new run would go into the folder of another, before the data is read."""
+    from mien.training.run import refuse_run  # noqa: PLC0415
+
+    if folder is not None and not resume:
+        refuse_run(folder)
 
 
 def _train(
