@@ -1,6 +1,7 @@
 """Tells of dense layers that died: little is left of the network, yet its loss still falls."""
 
 import logging
+from itertools import pairwise
 from typing import Any
 
 import lightning.pytorch as pl
@@ -16,7 +17,9 @@ class DeadUnits(Callback):
 
     A unit that is zero for every face has no gradient and stays so. The first steps of Adam kill
     most of a layer that sees thousands of values of one sign; what is left still learns a little,
-    which reads like a hard data set (Lu et al. 2020, https://arxiv.org/abs/1903.06733).
+    which reads like a hard data set (Lu et al. 2020, https://arxiv.org/abs/1903.06733). Normalised
+    layers are not watched: in training each of their units answers to some face of a batch, and
+    the averages that validation reads with lag behind in a first epoch of few steps.
     """
 
     def __init__(self) -> None:
@@ -29,10 +32,16 @@ class DeadUnits(Callback):
         """Begin to watch."""
         self._answered.clear()
         network: Any = pl_module.network
+        normalised = {
+            layer
+            for parent in network.modules()
+            for before, layer in pairwise(parent.children())
+            if isinstance(before, nn.BatchNorm1d)
+        }
         self._hooks = [
             module.register_forward_hook(lambda *io, name=name: self._note(name, io[-1]))
             for name, module in network.named_modules()
-            if isinstance(module, nn.ReLU)
+            if isinstance(module, nn.ReLU) and module not in normalised
         ]
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
