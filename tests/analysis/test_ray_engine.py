@@ -90,22 +90,28 @@ def read_here(
     return pq.read_table(path), failures
 
 
-def kill_who_reads(pipe: Path, picture: Path, ended: Event) -> int | None:
+def kill_who_reads(pipe: Path, picture: Path, ended: Event) -> bool:
     """Wait for a process to read a pipe, put a picture in its place and kill that process.
 
-    Returns its number; None where the reading ended before.
+    Returns whether it did; not where the reading ended before.
     """
     while not ended.wait(0.05):
         with suppress(OSError):  # nobody reads
             writing = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
             break
     else:
-        return None
-    (reader,) = {pid for pid in _readers(pipe) if pid != os.getpid()}
-    picture.replace(pipe)
-    os.kill(reader, signal.SIGKILL)
-    os.close(writing)
-    return reader
+        return False
+    try:
+        # A pipe is open for both before its reader's process tells of it.
+        while not (readers := set(_readers(pipe)) - {os.getpid()}):
+            if ended.wait(0.05):
+                return False
+        picture.replace(pipe)
+        for reader in readers:
+            os.kill(reader, signal.SIGKILL)
+    finally:
+        os.close(writing)  # else whoever reads waits for ever
+    return True
 
 
 def _readers(pipe: Path) -> Iterator[int]:
@@ -144,7 +150,7 @@ def test_a_killed_worker_loses_nothing(
         finally:
             ended.set()
 
-    assert killed.result() is not None
+    assert killed.result()
     assert pq.read_table(folder).equals(rows)
     assert pq.read_schema(next(folder.iterdir())).equals(rows.schema)
     assert told == failures
