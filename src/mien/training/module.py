@@ -106,8 +106,8 @@ class TrainingData(pl.LightningDataModule):
         if self._watch is not None:
             assert self.trainer is not None
             epoch = self.trainer.current_epoch + 1
-            told = Progress(epoch=epoch, epochs=self._recipe.epochs, step=0, steps=0)
-            self._watch(replace(told, prepared=share))
+            epochs = self._recipe.epochs
+            self._watch(Progress(epoch=epoch, epochs=epochs, step=0, steps=0, prepared=share))
 
 
 class ExpressionModule(pl.LightningModule):

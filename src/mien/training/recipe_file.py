@@ -12,16 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from mien.errors import RecipeError
 from mien.expressions import unknown_name
 from mien.models import CLASSICAL, MODELS
 from mien.training.figures import find_packaged
 from mien.training.recipe import Recipe
-
-#: What a recipe trains that names no network.
-_DEFAULT_MODEL: Final = "residual"
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -75,7 +72,7 @@ def recipe_from_dict(values: Mapping[str, Any], overrides: Sequence[str] = ()) -
     if "model_name" in values:
         raise RecipeError("unknown key 'model_name': did you mean 'model.name'?")
     model = dict(model)
-    model_name = model.pop("name", _DEFAULT_MODEL)
+    model_name = model.pop("name", Recipe.model_name)
     known = {**MODELS, **CLASSICAL}
     if not isinstance(model_name, str) or model_name not in known:
         raise RecipeError(unknown_name("model", str(model_name), tuple(known)))
@@ -95,7 +92,7 @@ def _leave_other_options(values: dict[str, Any], overrides: Sequence[str]) -> No
     before, after = values.get("model", {}), changes.get("model")
     if not (isinstance(before, Mapping) and isinstance(after, dict)):
         return
-    old = before.get("name", _DEFAULT_MODEL)
+    old = before.get("name", Recipe.model_name)
     new = after.get("name", old)
     if new == old or not isinstance(new, str):
         return
