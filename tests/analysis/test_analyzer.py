@@ -230,6 +230,8 @@ def test_settings_that_contradict_are_refused(tiny_model: Path, tmp_path: Path) 
     ready = ExpressionClassifier(tiny_model, batch_size=5, threads=1)
     with pytest.raises(ValueError, match="batch_size"):
         Analyzer(ready, batch_size=4)
+    with pytest.raises(ValueError, match="tta is a setting of the classifier"):
+        Analyzer(ready, tta="flip")
     with pytest.raises(ValueError, match="threads"):
         Analyzer(ready, detector=WholeImageDetector(), threads=1)
     assert Analyzer(ready, threads=1).classifier.batch_size == 5

@@ -37,6 +37,25 @@ def test_other_sizes_are_scaled(tiny_model: Path) -> None:
     np.testing.assert_allclose(classifier.classify(large), classifier.classify(small), atol=1e-6)
 
 
+def test_flip_is_the_mean_of_a_face_and_its_mirror_image(tiny_model: Path) -> None:
+    faces = np.random.default_rng(0).integers(0, 255, (5, 60, 48)).astype(np.uint8)
+    single, flip = ExpressionClassifier(tiny_model), ExpressionClassifier(tiny_model, tta="flip")
+
+    both = flip.classify(faces)
+
+    mean = (single.classify(faces) + single.classify(faces[:, :, ::-1])) / 2
+    np.testing.assert_allclose(both, mean, atol=1e-6)
+    np.testing.assert_allclose(both, flip.classify(faces[:, :, ::-1]), atol=1e-6)
+    assert np.abs(both - single.classify(faces)).max() > 1e-4, "else it could do nothing"
+    np.testing.assert_array_equal(flip.logits(faces), single.logits(faces))
+
+
+def test_other_test_time_augmentations_are_refused(tiny_model: Path) -> None:
+    wrong: Any = "rotate"
+    with pytest.raises(ValueError, match="tta must be None or 'flip', got 'rotate'"):
+        ExpressionClassifier(tiny_model, tta=wrong)
+
+
 def test_no_faces_no_rows(tiny_model: Path) -> None:
     assert ExpressionClassifier(tiny_model).classify(np.empty((0, 48, 48), np.uint8)).shape == (
         0,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -195,6 +196,23 @@ def test_pictures_in_parquet_are_read_and_named_by_their_rows(
 def test_whole_image_reads_ready_crops(folder: Path, sad_model: Path) -> None:
     results = json.loads(Called(folder, "--model", sad_model, "--whole-image").out)
     assert [result["faces"][0]["score"] for result in results] == [1, 1, 1]
+
+
+def test_flip_averages_a_face_with_its_mirror_image(folder: Path) -> None:
+    face = Image.open(folder / "face.png")
+    mirrored = folder / "mirrored.png"
+    face.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored)
+
+    def read(picture: Path, *options: str) -> list[float]:
+        (result,) = json.loads(Called(picture, "--whole-image", *options).out)
+        return list(result["faces"][0]["probabilities"].values())
+
+    both, other = (read(path, "--tta", "flip") for path in (folder / "face.png", mirrored))
+
+    single = np.mean([read(folder / "face.png"), read(mirrored)], axis=0)
+    assert both == pytest.approx(single, abs=2e-3), "nearly: each is rounded as it is scaled"
+    assert both == pytest.approx(other, abs=2e-3)
+    assert both != read(folder / "face.png")
 
 
 def test_crops_in_which_no_face_is_found_are_told_of(folder: Path, sad_model: Path) -> None:

@@ -167,6 +167,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     assert 20 <= len(rows) < 120
 
     runner = CliRunner()
+    other = runner.invoke(app, [*call, str(table), "--resume", "--tta", "flip"])
+    assert "tta was None, now flip" in str(other.exception)
     assert runner.invoke(app, [*call, str(table), "--resume"]).exit_code == 0
     assert runner.invoke(app, [*call, str(tmp_path / "whole.csv")]).exit_code == 0
     assert table.read_bytes() == (tmp_path / "whole.csv").read_bytes()

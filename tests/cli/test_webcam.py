@@ -18,6 +18,7 @@ import skimage.data
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from mien.analysis.classifier import ExpressionClassifier
 from mien.analysis.video.frames import VideoFile, VideoFrame
 from mien.analysis.video.results import TrackedFace, TrackedFrame
 from mien.cli.app import app, main
@@ -80,6 +81,24 @@ def test_what_is_seen_is_written(clip: Path, sad_model: Path, tmp_path: Path) ->
     )
     assert f"written: {table}" in called.stderr
     assert f"{len(frames)} frames read: {clip}" in called.stderr
+
+
+def test_flip_is_passed_on(
+    clip: Path, sad_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+    logits = ExpressionClassifier.logits
+
+    def seen(self: ExpressionClassifier, faces: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        used.append(self.tta)
+        return logits(self, faces)
+
+    monkeypatch.setattr(ExpressionClassifier, "logits", seen)
+    for options in ((), ("--tta", "flip")):
+        used.clear()
+        called = watch(clip, sad_model, "--output", tmp_path / "faces.csv", *options)
+        assert called.exit_code == 0, called.output
+        assert set(used) == {options[1] if options else None}
 
 
 def test_it_stops_after_some_seconds(clip: Path, sad_model: Path, tmp_path: Path) -> None:

@@ -45,9 +45,10 @@ def test_it_is_not_ready_before_its_model_is_open(analyzer: Analyzer, nobody: by
 
 
 def test_it_opens_the_model_that_its_settings_name(sad_model: Path, tmp_path: Path) -> None:
-    settings = ServiceSettings(model=sad_model, uncertain_below=0.25, threads=1)
+    settings = ServiceSettings(model=sad_model, uncertain_below=0.25, tta="flip", threads=1)
     with TestClient(create_app(settings)) as client:
-        assert client.get("/v1/model").json()["uncertain_below"] == 0.25
+        facts = client.get("/v1/model").json()
+        assert (facts["uncertain_below"], facts["tta"]) == (0.25, "flip")
     app = create_app(ServiceSettings(model=tmp_path / "none.onnx"))
     with pytest.raises(ModelError, match="no model at"), TestClient(app):
         pass

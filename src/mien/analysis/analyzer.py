@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,8 @@ class Analyzer:
         uncertain_below: Probability, 0 to 1, below which a face's most probable expression is too
             improbable to be told, and the face is called ``uncertain``; 0 tells it always. By
             default what the model itself says.
+        tta: ``flip`` averages each face with its mirror image, for twice the classifier's time; by
+            default each face is read once.
 
     Attributes:
         classifier: The classifier in use.
@@ -86,7 +88,8 @@ class Analyzer:
         ModelError: The model or the detector's weights cannot be used, or ``uncertain_below`` with
             a model that has a class of that name.
         ValueError: An argument is out of range, or is a setting of what is given ready:
-            ``min_face`` with a detector, ``batch_size`` with a classifier, ``threads`` with both.
+            ``min_face`` with a detector, ``batch_size`` and ``tta`` with a classifier, ``threads``
+            with both.
         TypeError: ``detector`` has no method ``detect``.
     """
 
@@ -99,6 +102,7 @@ class Analyzer:
         batch_size: int | None = None,
         threads: int | None = None,
         uncertain_below: float | None = None,
+        tta: Literal["flip"] | None = None,
     ) -> None:
         if detector is not None and not callable(getattr(detector, "detect", None)):
             raise TypeError(
@@ -110,6 +114,8 @@ class Analyzer:
             raise ValueError("min_face is a setting of the default detector: give it to yours")
         if ready and batch_size is not None:
             raise ValueError("batch_size is a setting of the classifier: give it to yours")
+        if ready and tta is not None:
+            raise ValueError("tta is a setting of the classifier: give it to yours")
         if ready and detector is not None and threads is not None:
             raise ValueError("threads is a setting of classifier and detector: give it to yours")
         threads = threads or 0
@@ -121,6 +127,7 @@ class Analyzer:
                 None if model is None else Path(model),
                 batch_size=_BATCH_SIZE if batch_size is None else batch_size,
                 threads=threads,
+                tta=tta,
             )
         if uncertain_below is None:
             uncertain_below = self.classifier.metadata.uncertain_below

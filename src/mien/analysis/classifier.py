@@ -5,7 +5,7 @@ metadata; see :class:`mien.metadata.ModelMetadata`.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,25 +31,36 @@ class ExpressionClassifier:
         path: An ONNX file written by ``mien export``; by default the model in the package.
         batch_size: Faces that go through the model at once, at most 256.
         threads: Processor threads; 0 for as many as there are cores to use.
+        tta: Test-time augmentation: ``flip`` averages the probabilities of each face and of its
+            mirror image, for twice the time; None reads each face once.
 
     Attributes:
         path: The file in use.
         batch_size: Faces that go through the model at once.
+        tta: The test-time augmentation in use.
         metadata: The facts that the file carries, class names among them.
 
     Raises:
         ModelError: The file is missing, is not an ONNX model, or is not one of mien's.
-        ValueError: ``batch_size`` is not 1 to 256, or ``threads`` negative.
+        ValueError: ``batch_size`` is not 1 to 256, ``threads`` is negative, or ``tta`` unknown.
     """
 
     def __init__(
-        self, path: str | Path | None = None, *, batch_size: int = 32, threads: int = 0
+        self,
+        path: str | Path | None = None,
+        *,
+        batch_size: int = 32,
+        threads: int = 0,
+        tta: Literal["flip"] | None = None,
     ) -> None:
         if not 1 <= batch_size <= _MAX_BATCH:
             raise ValueError(f"batch_size must be 1 to {_MAX_BATCH}, got {batch_size}")
+        if tta not in (None, "flip"):
+            raise ValueError(f"tta must be None or 'flip', got {tta!r}")
         check_threads(threads)
         self.path = DEFAULT_MODEL if path is None else Path(path)
         self.batch_size = batch_size
+        self.tta = tta
         self._session = _open(self.path, threads)
         strings = self._session.get_modelmeta().custom_metadata_map
         try:
@@ -69,7 +80,8 @@ class ExpressionClassifier:
     def classify(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the probabilities of every class for every face.
 
-        They are calibrated where the model is: its temperature is in its metadata.
+        They are calibrated where the model is: its temperature is in its metadata. With ``tta``
+        they are the mean of those of each face and of its mirror image.
 
         Args:
             faces_gray: As for :meth:`logits`.
@@ -80,10 +92,14 @@ class ExpressionClassifier:
         Raises:
             ValueError: The array is not of that shape and type.
         """
-        return softmax(self.logits(faces_gray))
+        probabilities = softmax(self.logits(faces_gray))
+        if self.tta == "flip":
+            mirrored = np.ascontiguousarray(faces_gray[:, :, ::-1])
+            probabilities = (probabilities + softmax(self.logits(mirrored))) / np.float32(2)
+        return probabilities
 
     def logits(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return what the network answers for every face, divided by the model's temperature.
+        """Return what the network answers for every face as it is, divided by its temperature.
 
         Args:
             faces_gray: ``(N, H, W)`` uint8 face crops, framed as the model's metadata say; of any

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from mien.analysis.analyzer import Analyzer
@@ -16,12 +16,14 @@ class AnalyzerOptions:
         model: An ONNX file; None for the model in the package.
         min_face: Side in pixels of the smallest face to look for.
         uncertain_below: As for :class:`mien.Analyzer`.
+        tta: As for :class:`mien.Analyzer`.
         threads: Processor threads of a reader; 0 for as many as there are cores to use.
     """
 
     model: Path | None = None
     min_face: int | None = None
     uncertain_below: float | None = None
+    tta: Literal["flip"] | None = None
     threads: int = 0
 
     def open_analyzer(self) -> "Analyzer":
@@ -37,4 +39,5 @@ class AnalyzerOptions:
             min_face=self.min_face,
             threads=self.threads,
             uncertain_below=self.uncertain_below,
+            tta=self.tta,
         )

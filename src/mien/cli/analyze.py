@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -63,6 +63,13 @@ UncertainOption = Annotated[
         show_default="what the model says",
     ),
 ]
+TtaOption = Annotated[
+    Literal["flip"] | None,
+    typer.Option(
+        help="Average each face with its mirror image, for twice the time that reading it takes.",
+        show_default="each face once",
+    ),
+]
 
 
 def analyze(
@@ -105,6 +112,7 @@ def analyze(
     model: ModelOption = None,
     min_face: MinFaceOption = None,
     uncertain_below: UncertainOption = None,
+    tta: TtaOption = None,
     threads: ThreadsOption = 0,
 ) -> None:
     """Read the expressions in pictures.
@@ -127,6 +135,7 @@ def analyze(
         model=model,
         min_face=min_face,
         uncertain_below=uncertain_below,
+        tta=tta,
         threads=threads,
         whole_image=whole_image,
     )

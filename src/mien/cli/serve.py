@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.analyze import UncertainOption
+from mien.cli.analyze import TtaOption, UncertainOption
 from mien.cli.runs import usage_errors
 from mien.errors import require_extra
 
@@ -31,6 +31,7 @@ def serve(
         int | None, typer.Option(min=12, help="Smallest face to look for, in pixels.")
     ] = None,
     uncertain_below: UncertainOption = None,
+    tta: TtaOption = None,
     max_picture_mb: Annotated[float, typer.Option(help="Largest picture file, in MB.")] = 16,
     max_request_mb: Annotated[float, typer.Option(help="Largest request, in MB.")] = 64,
     max_megapixels: Annotated[float, typer.Option(help="Largest picture, in megapixels.")] = 50,
@@ -84,6 +85,7 @@ def serve(
             model=model,
             min_face=min_face,
             uncertain_below=uncertain_below,
+            tta=tta,
             threads=threads,
             max_picture_bytes=_millions(max_picture_mb),
             max_request_bytes=_millions(max_request_mb),

@@ -15,7 +15,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mien.cli.analyze import SOME_FAILED, MinFaceOption, ModelOption, UncertainOption
+from mien.cli.analyze import SOME_FAILED, MinFaceOption, ModelOption, TtaOption, UncertainOption
 from mien.cli.console import plain_console
 from mien.cli.engines import (
     EngineOption,
@@ -99,6 +99,7 @@ def video(
     model: ModelOption = None,
     min_face: MinFaceOption = None,
     uncertain_below: UncertainOption = None,
+    tta: TtaOption = None,
     threads: ThreadsOption = 0,
 ) -> None:
     """Read the expressions in videos: who shows what, when, with one number a person.
@@ -142,6 +143,7 @@ def video(
             model=model,
             min_face=min_face,
             uncertain_below=uncertain_below,
+            tta=tta,
             threads=threads,
         )
         if engine == "ray":

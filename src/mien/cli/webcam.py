@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Protocol, Self
 
 import typer
 
-from mien.cli.analyze import MinFaceOption, ModelOption, UncertainOption
+from mien.cli.analyze import MinFaceOption, ModelOption, TtaOption, UncertainOption
 from mien.cli.outputs import announce, check_output
 from mien.cli.runs import counted
 from mien.cli.video import TableOption
@@ -149,6 +149,7 @@ def webcam(
     model: ModelOption = None,
     min_face: MinFaceOption = None,
     uncertain_below: UncertainOption = None,
+    tta: TtaOption = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: all it may use.")] = 0,
 ) -> None:
     """Read the expressions in front of a camera, in a window or in the terminal.
@@ -174,7 +175,11 @@ def webcam(
         check_output(record, option="--record", suffixes=(".mp4",), sources=[Path(source)])
         with ExitStack() as stack:
             analyzer = Analyzer(
-                model, min_face=min_face, threads=threads, uncertain_below=uncertain_below
+                model,
+                min_face=min_face,
+                threads=threads,
+                uncertain_below=uncertain_below,
+                tta=tta,
             )
             # Opens it now, so that no frame of a file or stream goes by meanwhile.
             _ = analyzer.detector

@@ -143,6 +143,7 @@ async def model(service: _Service) -> Any:
     return {
         **{name: getattr(metadata, name) for name in names},
         "uncertain_below": service.analyzer.uncertain_below,
+        "tta": service.analyzer.classifier.tta,
         "limits": service.settings.limits(),
     }
 

@@ -29,6 +29,7 @@ def open_analyzer(settings: ServiceSettings) -> Analyzer:
         batch_size=settings.batch_faces,
         threads=1,
         uncertain_below=settings.uncertain_below,
+        tta=settings.tta,
     )
     _ = analyzer.detector  # opened now, not by the first request
     return analyzer

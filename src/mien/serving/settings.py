@@ -3,7 +3,7 @@
 import os
 import re
 from dataclasses import dataclass, field, fields
-from typing import Final
+from typing import Final, Literal
 
 from mien.machine import usable_cores
 
@@ -23,6 +23,7 @@ class ServiceSettings:
         model: An ONNX file written by ``mien export``; by default the model in the package.
         min_face: Side in pixels of the smallest face to look for; by default the detector's own.
         uncertain_below: As for :class:`mien.Analyzer`.
+        tta: As for :class:`mien.Analyzer`.
         threads: Pictures that are read at once, one processor thread each; 0 for as many as there
             are cores.
         batch_faces: Faces of all requests that go through the model at once, at most 256.
@@ -59,6 +60,7 @@ class ServiceSettings:
     model: str | os.PathLike[str] | None = None
     min_face: int | None = None
     uncertain_below: float | None = None
+    tta: Literal["flip"] | None = None
     threads: int = 0
     batch_faces: int = 32
     batch_wait_ms: float = 5.0

@@ -235,7 +235,7 @@ def describe_run(clips: Sequence[str], options: ReadingOptions) -> dict[str, Any
     """Return what the rows of clips depend on, as JSON types; threads are none of it."""
     from mien.analysis.classifier import DEFAULT_MODEL  # noqa: PLC0415 - opens ONNX Runtime
 
-    names = ("every", "fps", "start_s", "end_s", "min_face", "uncertain_below")
+    names = ("every", "fps", "start_s", "end_s", "min_face", "uncertain_below", "tta")
     return {
         "the list of clips": [str(Path(clip).absolute()) for clip in clips],
         **{f"the state of {clip}": _file_state(Path(clip)) for clip in clips},
