@@ -123,6 +123,19 @@ class ExpressionDataset:
         }
 
 
+def check_dataset(dataset: ExpressionDataset) -> None:
+    """Refuse what is not a data set, such as the path of one.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(dataset, ExpressionDataset):
+        raise TypeError(
+            f"expected an ExpressionDataset, got {dataset!r}: read FER2013 with "
+            f"mien.load_fer2013, other data with mien.load_dataset"
+        )
+
+
 def _check_array(
     values: Any, name: str, kind: type[np.generic], element_shape: tuple[int, ...]
 ) -> None:

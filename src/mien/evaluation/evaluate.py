@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mien.analysis.classifier import softmax
-from mien.data.dataset import ExpressionDataset
+from mien.data.dataset import ExpressionDataset, check_dataset
 from mien.data.protocol import refuse_breaches
 from mien.errors import CheckpointError, DataError, ModelError
 from mien.evaluation.calibration.measure import measure_calibration
@@ -80,8 +80,10 @@ def evaluate(
             FER2013's splits are swapped.
         CheckpointError: The run or checkpoint cannot be used.
         ModelError: The ONNX file cannot be used.
+        TypeError: ``dataset`` is a file, not what was read of it.
         ValueError: There is no model, no such augmentation or no such part.
     """
+    check_dataset(dataset)
     models = [model] if isinstance(model, str | Path) else list(model)
     if not models:
         raise ValueError("no model to evaluate")

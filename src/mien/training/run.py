@@ -35,7 +35,7 @@ from torch import nn
 
 import mien
 from mien.cache import atomic_write
-from mien.data.dataset import ExpressionDataset
+from mien.data.dataset import ExpressionDataset, check_dataset
 from mien.data.protocol import refuse_breaches
 from mien.data.seen_faces import SeenFaces
 from mien.errors import CheckpointError
@@ -119,8 +119,12 @@ def train(  # noqa: PLR0913 - all but three by name only
         KeyboardInterrupt: Ctrl-C; what was trained so far is kept, and can be resumed.
         ProtocolError: It learns from or chooses on the test split, chooses on faces that it learns
             from, or FER2013's splits are swapped.
+        TypeError: ``recipe`` or ``dataset`` is a name or a file, not what was read of it.
         ValueError: There is no such device, or it cannot be trained by so many processes.
     """
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe must be a Recipe, got {recipe!r}: read it with mien.load_recipe")
+    check_dataset(dataset)
     import matplotlib  # noqa: F401, PLC0415 - missing, it must not stop the run at its end
 
     folder = Path(folder)
