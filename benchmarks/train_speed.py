@@ -1,4 +1,4 @@
-"""How fast does the embedded model train here, and what does augmentation cost?
+"""How fast does the recipe ``mien-s`` train here, and what does augmentation cost?
 
 One run prints images a second of the training step in float32 and in bf16, at 48 and at 32
 pixels, and what share that is of the rate of a large matrix product of the same precision; then

@@ -20,7 +20,7 @@ from mien.training import Recipe, train
 
 def test_a_file_in_the_place_of_its_data_is_refused(tmp_path: Path) -> None:
     file: Any = "fer2013.csv"
-    with pytest.raises(TypeError, match=r"got 'fer2013\.csv': read FER2013 with mien\.load_fer"):
+    with pytest.raises(TypeError, match=r"got a str: read FER2013 with mien\.load_fer2013"):
         evaluate(tmp_path, file)
 
 

@@ -88,7 +88,7 @@ def test_counting_agrees_with_counting_by_hand() -> None:
     assert model.training, "counting leaves the mode as it was"
 
 
-def test_the_embedded_model_is_as_large_as_said() -> None:
+def test_the_residual_network_is_as_large_as_said() -> None:
     model = build_model("residual")
 
     assert count_parameters(model) == pytest.approx(2.8e6, rel=0.03)

@@ -109,11 +109,12 @@ def test_what_is_in_flight_is_finished(sad_model: Path, nobody: bytes) -> None:
     body = b'--B\r\nContent-Disposition: form-data; name="p"; filename="a.jpg"\r\n\r\n' + nobody
     body += b"\r\n--B--\r\n"
     # With the page, as by default.
-    with serving("--model", str(sad_model)) as (process, url):
+    with serving("--model", str(sad_model), "--tta", "flip") as (process, url):
         host, port = url.removeprefix("http://").split(":")
         idle = http.client.HTTPConnection(host, int(port), timeout=WAIT_S)
         idle.request("GET", "/readyz")
         assert idle.getresponse().read() == b'{"status":"ready"}'
+        assert Client(url, api_key="sesame").model()["tta"] == "flip"
         sending = http.client.HTTPConnection(host, int(port), timeout=WAIT_S)
         sending.putrequest("POST", "/v1/analyze")
         sending.putheader("Content-Type", "multipart/form-data; boundary=B")

@@ -10,6 +10,8 @@ from mien.serving.settings import ServiceSettings
         ("batch_faces", 0),
         ("batch_faces", 257),
         ("batch_wait_ms", float("nan")),
+        ("tta", "rotate"),
+        ("video_readers", 0),
         ("timeout_s", 0),
         ("timeout_s", float("inf")),
         ("max_pixels", 0),

@@ -81,7 +81,8 @@ class ExpressionClassifier:
         """Return the probabilities of every class for every face.
 
         They are calibrated where the model is: its temperature is in its metadata. With ``tta``
-        they are the mean of those of each face and of its mirror image.
+        they are the mean of those of each face and of its mirror image, which is a little less
+        sure: the temperature was fitted to single readings.
 
         Args:
             faces_gray: As for :meth:`logits`.
@@ -92,14 +93,16 @@ class ExpressionClassifier:
         Raises:
             ValueError: The array is not of that shape and type.
         """
-        probabilities = softmax(self.logits(faces_gray))
-        if self.tta == "flip":
-            mirrored = np.ascontiguousarray(faces_gray[:, :, ::-1])
-            probabilities = (probabilities + softmax(self.logits(mirrored))) / np.float32(2)
-        return probabilities
+        if self.tta is None:
+            return softmax(self.logits(faces_gray))
+        both = softmax(self.logits(np.concatenate([faces_gray, faces_gray[..., ::-1]])))
+        mean: npt.NDArray[np.float32] = both.reshape(2, len(faces_gray), -1).mean(axis=0)
+        return mean
 
     def logits(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return what the network answers for every face as it is, divided by its temperature.
+        """Return what the network answers for every face, divided by the model's temperature.
+
+        ``tta`` has no part in it.
 
         Args:
             faces_gray: ``(N, H, W)`` uint8 face crops, framed as the model's metadata say; of any

@@ -66,7 +66,7 @@ UncertainOption = Annotated[
 TtaOption = Annotated[
     Literal["flip"] | None,
     typer.Option(
-        help="Average each face with its mirror image, for twice the time that reading it takes.",
+        help="Average each face with its mirror image, for up to twice the time of reading it.",
         show_default="each face once",
     ),
 ]

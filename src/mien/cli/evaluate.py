@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mien.cli.analyze import TtaOption
 from mien.cli.console import plain_console
 from mien.cli.data import OwnClassesOption, open_dataset
 from mien.cli.outputs import PAGE, announce, check_output
@@ -38,10 +39,7 @@ def evaluate(
         ),
     ] = None,
     own_classes: OwnClassesOption = False,
-    tta: Annotated[
-        Literal["flip"] | None,
-        typer.Option(help="Average each face with its mirror image, for twice the time."),
-    ] = None,
+    tta: TtaOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write the figures to this JSON file as well."),

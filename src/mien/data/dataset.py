@@ -131,7 +131,7 @@ def check_dataset(dataset: ExpressionDataset) -> None:
     """
     if not isinstance(dataset, ExpressionDataset):
         raise TypeError(
-            f"expected an ExpressionDataset, got {dataset!r}: read FER2013 with "
+            f"expected an ExpressionDataset, got a {type(dataset).__name__}: read FER2013 with "
             f"mien.load_fer2013, other data with mien.load_dataset"
         )
 

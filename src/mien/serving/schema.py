@@ -155,7 +155,9 @@ class ModelAnswer(_Exact):
     input_size: int = Field(description="Side of a face crop in pixels.")
     temperature: float = Field(description="What logits are divided by to be calibrated.")
     uncertain_below: _Probability
-    tta: Literal["flip"] | None = Field(description="Whether faces are averaged with their mirror.")
+    tta: Literal["flip"] | None = Field(
+        description="`flip`: each face is averaged with its mirror image; null: it is read once."
+    )
     recipe: dict[str, Any] = Field(description="How it was trained.")
     data: dict[str, Any] = Field(description="What it was trained and chosen on.")
     metrics: dict[str, Any] = Field(description="What was measured, by split.")
