@@ -4,9 +4,9 @@ Weights become signed 8-bit numbers, a scale for each output channel; activation
 whose ranges are measured on faces of Training. The graph keeps its float operators between
 ``QuantizeLinear`` and ``DequantizeLinear`` nodes (QDQ), which ONNX Runtime fuses to integer ones.
 
-Of ``mien-s`` (11.5 MB in float32, 78 M multiply-adds) on one core of a Xeon with AVX-512 VNNI, the
-int8 form is 2.6 times as fast for a face alone and 3.3 times in batches of 64; with signed
-activations it would be 0.6 times as fast, since ONNX Runtime has no such kernel there.
+Of a residual network of 78 M multiply-adds on one core of a Xeon with AVX-512 VNNI, the int8 form
+is 2.6 times as fast for a face alone and 3.3 times in batches of 64; with signed activations it
+would be 0.6 times as fast, since ONNX Runtime has no such kernel there.
 ``docs/quantization.md`` has the figures of every choice made here, and :mod:`mien.dequantization`
 reads the weights back.
 
@@ -236,8 +236,8 @@ def _write_int8(
         # overflow, so that the file answers alike everywhere; no accuracy was lost by it.
         reduce_range=True,
         calibrate_method=CalibrationMethod.MinMax,
-        # Logits stay float32, for free. In 8 bits they came in steps of 0.03 and ended at the
-        # largest one of the calibration faces: one changed by 1.75, now by 0.51 at most.
+        # What dense layers give stays float32, for free. In 8 bits logits came in steps of 0.03 and
+        # ended at the largest one of the calibration faces: one was off by 1.75, now 0.51 at most.
         extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
     )
     _write_metadata(metadata, path)

@@ -15,7 +15,7 @@ class SqueezeExcitation(nn.Module):
         super().__init__()
         middle = max(1, channels // reduction)
         # Convolutions of one pixel, not dense layers: ONNX Runtime reshapes nothing for their int8
-        # form, which makes the whole of mien-s 7 % faster for one face.
+        # form, which makes the whole residual network 7 % faster for one face.
         self.reduce = nn.Conv2d(channels, middle, 1)
         self.expand = nn.Conv2d(middle, channels, 1)
         self.register_load_state_dict_pre_hook(_as_convolutions)  # type: ignore[no-untyped-call]

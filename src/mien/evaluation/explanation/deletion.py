@@ -135,7 +135,7 @@ def deletion_check(
 
     A pixel is replaced by the same one of the blurred face, which takes features away and adds no
     edges. Random pixels go in areas as smooth as the maps: single ones, strewn over the face, are
-    noise, which mien-s minds by itself (0.35 of probability left on average, against 0.39).
+    noise, which a network minds by itself (0.35 of probability left on average, against 0.39).
 
     Source: Petsiuk et al. 2018 (RISE), https://arxiv.org/abs/1806.07421; Samek et al. 2017,
     https://arxiv.org/abs/1509.06321

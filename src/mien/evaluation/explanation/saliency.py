@@ -28,8 +28,8 @@ def grad_cam(
     """Return where in each face the evidence for a class is: Grad-CAM.
 
     The network's last maps are summed, each weighted by how much the class's logit rises with it;
-    what speaks against the class is cut off. A map is as coarse as these last maps are: of a 3×3
-    one it tells mouth from eyes and left from right, and no more.
+    what speaks against the class is cut off. A map is as coarse as these last maps are: one of 3×3
+    tells mouth from eyes and left from right, and no more.
 
     Source: Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391
 
@@ -124,8 +124,8 @@ def _last_maps(model: DifferentiableModel, images: npt.NDArray[np.uint8]) -> nn.
     """Return the module whose output is the network's last maps before they are pooled.
 
     It is found by looking at what each module gives for one face. Earlier maps are finer and less
-    to the point: blurring up to a whole face by mien-s's maps of 6×6 left 0.34 of probability on
-    average, by its last ones of 3×3 0.29, by random areas 0.39 (150 faces of PublicTest).
+    to the point: blurring up to a whole face by a residual network's maps of 6×6 left 0.34 of
+    probability on average, by its last ones of 3×3 0.29, by random areas 0.39 (150 faces).
 
     Raises:
         ModelError: What the network ends in is not laid out as the face is.
