@@ -1,13 +1,14 @@
 """The embedded model, from random weights to its file, in one command.
 
 Three networks learn from FER2013's labels. Together they are the ensemble ``mien-l``, which teaches
-one of them further; that one, in int8, is the model in the package::
+one of them further. That one and the VGG-style network teach a plain network from random weights,
+and the plain network goes on, taught by itself too: which, in int8, is the model in the package::
 
     python benchmarks/embedded_model.py --data fer2013.csv --work runs
 
-FER+'s votes, ``fer2013new.csv``, lie beside the data: the last training takes them in. What is in
-the folder already is not made again, and a training that was stopped goes on: call it again until
-it is done, which takes about eleven hours on two cores.
+FER+'s votes, ``fer2013new.csv``, lie beside the data: one of the trainings takes them in. What is
+in the folder already is not made again, and a training that was stopped goes on: call it again
+until it is done, which takes about twelve hours on two cores.
 """
 
 import argparse
@@ -25,9 +26,14 @@ from mien.quantization import quantize
 from mien.training import Recipe, load_recipe, train
 from mien.training.checkpoint import LAST
 
+
+def _recorded(run: str) -> str:
+    return str(Path(__file__).parent / "runs" / run / "recipe.toml")
+
+
 #: What the ensemble is made of, in its order: names of runs, and their recipes.
 MEMBERS: Final = {
-    "mien-s-54": str(Path(__file__).parent / "runs" / "mien-s-54" / "recipe.toml"),
+    "mien-s-54": _recorded("mien-s-54"),
     "mien-s-labels": "mien-s",
     "vgg": "vgg",
 }
@@ -49,7 +55,9 @@ def main() -> None:
         raise SystemExit("FER+'s votes are needed too: put fer2013new.csv beside the data")
     maker = Maker(dataset, arguments.work, device=arguments.device)
     ensemble = maker.ensemble()
-    for path in (ensemble, maker.student(ensemble)):
+    residual = maker.residual(ensemble)
+    plain = maker.plain(residual)
+    for path in (ensemble, residual, plain, maker.embedded(residual, plain)):
         accuracy = evaluate(path, dataset, "PublicTest").metrics.accuracy
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {100 * accuracy:.2f} % on PublicTest")
 
@@ -77,15 +85,35 @@ class Maker:
         runs = [self._run(load_recipe(name, self.overrides), run) for run, name in MEMBERS.items()]
         return self._quantized(runs, "mien-l")
 
-    def student(self, ensemble: Path) -> Path:
-        """Return the embedded model's int8 file, taught by the ensemble's."""
+    def residual(self, ensemble: Path) -> Path:
+        """Return the int8 file of the residual network that the ensemble taught."""
         recipe = load_recipe("mien-s-taught", self.overrides)
-        taught = replace(recipe.distillation, teachers=(str(ensemble),))
-        initial = str(self.work / "mien-s-labels")
-        run = self._run(replace(recipe, initial=initial, distillation=taught), recipe.name)
+        further = replace(recipe, initial=str(self.work / "mien-s-labels"))
+        run = self._run(_taught_by(further, ensemble), recipe.name)
+        return self._quantized([run], "mien-s", model=recipe.name)
+
+    def plain(self, residual: Path) -> Path:
+        """Return the int8 file of the plain network that the residual one and ``vgg`` taught."""
+        teachers = (self._vgg(), residual)
+        first = _taught_by(load_recipe(_recorded("plain-taught"), self.overrides), *teachers)
+        initial = str(self._run(first, "plain-taught"))
+        further = load_recipe(_recorded("plain-taught-further"), self.overrides)
+        run = self._run(
+            _taught_by(replace(further, initial=initial), *teachers), "plain-taught-further"
+        )
+        return self._quantized([run], "plain-taught-further")
+
+    def embedded(self, residual: Path, plain: Path) -> Path:
+        """Return the embedded model's int8 file: the plain network, taught by itself as well."""
+        recipe = load_recipe("mien-s-plain", self.overrides)
+        further = replace(recipe, initial=str(self.work / "plain-taught-further"))
+        run = self._run(_taught_by(further, self._vgg(), residual, plain), recipe.name)
         fit = calibrate(run, self.dataset, "PublicTest", uncertain_below=UNCERTAIN_BELOW)
         write_calibration(fit, run, None)
-        return self._quantized([run], "mien-s")
+        return self._quantized([run], recipe.name, model="mien-s")
+
+    def _vgg(self) -> Path:
+        return self._quantized([self.work / "vgg"], "vgg")
 
     def _run(self, recipe: Recipe, name: str) -> Path:
         folder = self.work / name
@@ -97,12 +125,17 @@ class Maker:
         print(f"{folder}: {100 * done.best_accuracy:.2f} % in epoch {done.best_epoch}")
         return folder
 
-    def _quantized(self, runs: list[Path], name: str) -> Path:
+    def _quantized(self, runs: list[Path], name: str, *, model: str = "") -> Path:
         path = self.work / f"{name}.onnx"
         if not path.exists():
-            full = export(runs, self.work / f"{name}-f32.onnx", name=name).path
+            full = export(runs, self.work / f"{name}-f32.onnx", name=model or name).path
             quantize(full, self.dataset, path, most_lost=self.most_lost)
         return path
+
+
+def _taught_by(recipe: Recipe, *teachers: Path) -> Recipe:
+    names = tuple(str(teacher) for teacher in teachers)
+    return replace(recipe, distillation=replace(recipe.distillation, teachers=names))
 
 
 if __name__ == "__main__":

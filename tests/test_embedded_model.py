@@ -41,7 +41,7 @@ def test_its_facts_are_those_of_the_packaged_recipe(model: ExpressionClassifier)
     facts = model.metadata
     assert model.classes == mien.EXPRESSIONS
     assert (facts.input_size, facts.crop) == (FACE_SIZE, FER2013_CROP)
-    assert recipe_from_dict(facts.recipe) == load_recipe("mien-s-taught"), "changed since"
+    assert recipe_from_dict(facts.recipe) == load_recipe("mien-s-plain"), "changed since"
 
 
 def test_it_was_trained_and_chosen_by_the_protocol(model: ExpressionClassifier) -> None:
@@ -56,7 +56,7 @@ def test_it_is_calibrated_and_says_on_what(model: ExpressionClassifier) -> None:
     facts = model.metadata
     fitted_on = facts.data["calibration"]
 
-    assert facts.temperature == pytest.approx(0.976, abs=0.001)
+    assert facts.temperature == pytest.approx(1.025, abs=0.001)
     assert facts.uncertain_below == 0.4
     assert (fitted_on["split"], fitted_on["count"]) == ("PublicTest", 3589)
     assert fitted_on["fingerprint"] == facts.data["fingerprint"]
@@ -89,4 +89,4 @@ def test_the_figure_it_claims_is_measured_again(model: ExpressionClassifier) -> 
     measured = evaluate(model.path, mien.load_fer2013(), "PublicTest").metrics
 
     assert measured.accuracy == pytest.approx(claimed["accuracy"], abs=0.001)
-    assert measured.accuracy >= 0.68
+    assert measured.accuracy >= 0.69
