@@ -8,7 +8,7 @@ and the plain network goes on, taught by itself too: which, in int8, is the mode
 
 FER+'s votes, ``fer2013new.csv``, lie beside the data: one of the trainings takes them in. What is
 in the folder already is not made again, and a training that was stopped goes on: call it again
-until it is done, which takes about twelve hours on two cores.
+until it is done, which takes half a day on two cores. The model is then ``runs/mien-s-plain.onnx``.
 """
 
 import argparse
@@ -106,7 +106,7 @@ class Maker:
     def embedded(self, residual: Path, plain: Path) -> Path:
         """Return the embedded model's int8 file: the plain network, taught by itself as well."""
         recipe = load_recipe("mien-s-plain", self.overrides)
-        further = replace(recipe, initial=str(self.work / "plain-taught-further"))
+        further = replace(recipe, initial=str(plain.with_suffix("")))  # the run of that name
         run = self._run(_taught_by(further, self._vgg(), residual, plain), recipe.name)
         fit = calibrate(run, self.dataset, "PublicTest", uncertain_below=UNCERTAIN_BELOW)
         write_calibration(fit, run, None)

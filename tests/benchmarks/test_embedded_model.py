@@ -24,19 +24,24 @@ def test_the_chain_ends_in_a_taught_model_and_makes_nothing_twice(
     strings = {item.key: item.value for item in onnx.load(path).metadata_props}
     facts = ModelMetadata.from_strings(strings)
     assert (facts.name, facts.recipe["name"]) == ("mien-s", "mien-s-plain")
-    assert facts.recipe["distillation"]["teachers"] == [
-        "vgg.onnx",
-        "mien-s.onnx",
-        "plain-taught-further.onnx",
-    ]
-    assert facts.recipe["initial"] == "plain-taught-further"
     assert facts.uncertain_below == 0.4
+    two = ["vgg.onnx", "mien-s.onnx"]
+    for run, initial, teachers in (
+        ("mien-s-taught", "mien-s-labels", ["mien-l.onnx"]),
+        ("plain-taught", "", two),
+        ("plain-taught-further", "plain-taught", two),
+        ("mien-s-plain", "plain-taught-further", [*two, "plain-taught-further.onnx"]),
+    ):
+        recipe = load_checkpoint(tmp_path / run).recipe
+        assert Path(recipe.initial).name == initial
+        assert [Path(name).name for name in recipe.distillation.teachers] == teachers
     seen = load_checkpoint(tmp_path / "mien-s-plain").seen
     assert seen is not None
     assert seen.contains(faces.split("Training").images).all()
     assert not seen.contains(faces.split("PublicTest").images).any()
-    made = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/*.ckpt")}
-    assert len(made) == 14, "the best and the last of seven runs"
+    files = [*tmp_path.glob("*/*.ckpt"), *tmp_path.glob("*.onnx")]
+    made = {file: file.stat().st_mtime_ns for file in files}
+    assert len(made) == 7 * 2 + 5 * 2, "the best and last of seven runs, five files in both forms"
 
     residual = maker.residual(maker.ensemble())
     assert maker.embedded(residual, maker.plain(residual)) == path
