@@ -1,6 +1,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,6 +143,21 @@ def test_what_was_asked_for_is_there_before_the_runs_folder_is_written(
     assert isinstance(result.exception, OSError)
     assert "accuracy" in result.stdout
     assert output.is_file()
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_figures_are_kept_where_the_pipe_that_they_are_printed_to_closes(
+    data: Path, run: Path, form: tuple[str, ...]
+) -> None:
+    command = [sys.executable, "-m", "mien", "evaluate", str(run), "--data", str(data), *form]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    running.stdout.close()  # as head does, sooner or later
+
+    _, error = running.communicate(timeout=120)
+
+    assert "Traceback" not in error
+    assert json.loads((run / "evaluation-PublicTest.json").read_text())["split"] == "PublicTest"
 
 
 def test_what_is_read_is_not_replaced(data: Path, run: Path) -> None:

@@ -88,18 +88,20 @@ def evaluate(
             evaluation.write(output)
         if report is not None:
             write_evaluation_page(report, evaluation)
-    if as_json:
-        typer.echo(evaluation.to_json())
-    else:
-        _print_tables(evaluation)
-    for path in (output, report):
-        if path is not None:
+    try:
+        if as_json:
+            typer.echo(evaluation.to_json())
+        else:
+            _print_tables(evaluation)
+        for path in (output, report):
+            if path is not None:
+                announce(path)
+    finally:  # last, but even where a pipe closes on what is printed, as head's does
+        if run is not None:
+            path, became = keep_evaluation(run, evaluation)
             announce(path)
-    if run is not None:  # last, so that whatever becomes of it, what was asked for is there
-        path, became = keep_evaluation(run, evaluation)
-        announce(path)
-        if became:
-            typer.echo(became, err=True)
+            if became:
+                typer.echo(became, err=True)
 
 
 def _parts(*, report: bool, robustness: bool) -> "list[Part]":
