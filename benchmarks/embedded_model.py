@@ -105,12 +105,16 @@ class Maker:
 
     def embedded(self, residual: Path, plain: Path) -> Path:
         """Return the embedded model's int8 file: the plain network, taught by itself as well."""
-        recipe = load_recipe("mien-s-plain", self.overrides)
-        further = replace(recipe, initial=str(plain.with_suffix("")))  # the run of that name
-        run = self._run(_taught_by(further, self._vgg(), residual, plain), recipe.name)
+        run = plain.with_suffix("")  # that it was made of
+        for recipe_of, name in (
+            (_recorded("plain-taught-again"), "plain-taught-again"),
+            ("mien-s-plain", "mien-s-plain"),
+        ):
+            further = replace(load_recipe(recipe_of, self.overrides), initial=str(run))
+            run = self._run(_taught_by(further, self._vgg(), residual, plain), name)
         fit = calibrate(run, self.dataset, "PublicTest", uncertain_below=UNCERTAIN_BELOW)
         write_calibration(fit, run, None)
-        return self._quantized([run], recipe.name, model="mien-s")
+        return self._quantized([run], run.name, model="mien-s")
 
     def _vgg(self) -> Path:
         return self._quantized([self.work / "vgg"], "vgg")

@@ -30,7 +30,8 @@ def test_the_chain_ends_in_a_taught_model_and_makes_nothing_twice(
         ("mien-s-taught", "mien-s-labels", ["mien-l.onnx"]),
         ("plain-taught", "", two),
         ("plain-taught-further", "plain-taught", two),
-        ("mien-s-plain", "plain-taught-further", [*two, "plain-taught-further.onnx"]),
+        ("plain-taught-again", "plain-taught-further", [*two, "plain-taught-further.onnx"]),
+        ("mien-s-plain", "plain-taught-again", [*two, "plain-taught-further.onnx"]),
     ):
         recipe = load_checkpoint(tmp_path / run).recipe
         assert Path(recipe.initial).name == initial
@@ -41,7 +42,7 @@ def test_the_chain_ends_in_a_taught_model_and_makes_nothing_twice(
     assert not seen.contains(faces.split("PublicTest").images).any()
     files = [*tmp_path.glob("*/*.ckpt"), *tmp_path.glob("*.onnx")]
     made = {file: file.stat().st_mtime_ns for file in files}
-    assert len(made) == 7 * 2 + 5 * 2, "the best and last of seven runs, five files in both forms"
+    assert len(made) == 8 * 2 + 5 * 2, "the best and last of eight runs, five files in both forms"
 
     residual = maker.residual(maker.ensemble())
     assert maker.embedded(residual, maker.plain(residual)) == path
