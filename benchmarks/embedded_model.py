@@ -25,6 +25,7 @@ from mien.export import export
 from mien.quantization import quantize
 from mien.training import Recipe, load_recipe, train
 from mien.training.checkpoint import LAST
+from mien.training.figures import recipe_names
 
 
 def _recorded(run: str) -> str:
@@ -87,37 +88,36 @@ class Maker:
 
     def residual(self, ensemble: Path) -> Path:
         """Return the int8 file of the residual network that the ensemble taught."""
-        recipe = load_recipe("mien-s-taught", self.overrides)
-        further = replace(recipe, initial=str(self.work / "mien-s-labels"))
-        run = self._run(_taught_by(further, ensemble), recipe.name)
-        return self._quantized([run], "mien-s", model=recipe.name)
+        run = self._taught("mien-s-taught", [ensemble], initial=self.work / "mien-s-labels")
+        return self._quantized([run], "mien-s", model=run.name)
 
     def plain(self, residual: Path) -> Path:
         """Return the int8 file of the plain network that the residual one and ``vgg`` taught."""
-        teachers = (self._vgg(), residual)
-        first = _taught_by(load_recipe(_recorded("plain-taught"), self.overrides), *teachers)
-        initial = str(self._run(first, "plain-taught"))
-        further = load_recipe(_recorded("plain-taught-further"), self.overrides)
-        run = self._run(
-            _taught_by(replace(further, initial=initial), *teachers), "plain-taught-further"
-        )
-        return self._quantized([run], "plain-taught-further")
+        teachers = [self._vgg(), residual]
+        first = self._taught("plain-taught", teachers)
+        run = self._taught("plain-taught-further", teachers, initial=first)
+        return self._quantized([run], run.name)
 
     def embedded(self, residual: Path, plain: Path) -> Path:
         """Return the embedded model's int8 file: the plain network, taught by itself as well."""
-        run = plain.with_suffix("")  # that it was made of
-        for recipe_of, name in (
-            (_recorded("plain-taught-again"), "plain-taught-again"),
-            ("mien-s-plain", "mien-s-plain"),
-        ):
-            further = replace(load_recipe(recipe_of, self.overrides), initial=str(run))
-            run = self._run(_taught_by(further, self._vgg(), residual, plain), name)
+        teachers = [self._vgg(), residual, plain]
+        # The run that the file was made of has its name.
+        again = self._taught("plain-taught-again", teachers, initial=plain.with_suffix(""))
+        run = self._taught("mien-s-plain", teachers, initial=again)
         fit = calibrate(run, self.dataset, "PublicTest", uncertain_below=UNCERTAIN_BELOW)
         write_calibration(fit, run, None)
         return self._quantized([run], run.name, model="mien-s")
 
     def _vgg(self) -> Path:
         return self._quantized([self.work / "vgg"], "vgg")
+
+    def _taught(self, name: str, teachers: Sequence[Path], *, initial: Path | None = None) -> Path:
+        """Return the run of that name, of the packaged recipe or of the one that was recorded."""
+        source = name if name in recipe_names() else _recorded(name)
+        recipe = load_recipe(source, self.overrides)
+        taught = replace(recipe.distillation, teachers=tuple(str(path) for path in teachers))
+        begun = "" if initial is None else str(initial)
+        return self._run(replace(recipe, initial=begun, distillation=taught), name)
 
     def _run(self, recipe: Recipe, name: str) -> Path:
         folder = self.work / name
@@ -135,11 +135,6 @@ class Maker:
             full = export(runs, self.work / f"{name}-f32.onnx", name=model or name).path
             quantize(full, self.dataset, path, most_lost=self.most_lost)
         return path
-
-
-def _taught_by(recipe: Recipe, *teachers: Path) -> Recipe:
-    names = tuple(str(teacher) for teacher in teachers)
-    return replace(recipe, distillation=replace(recipe.distillation, teachers=names))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from mien.analysis.options import check_tta
 from mien.analysis.sessions import check_threads, open_session
 from mien.errors import ModelError
 from mien.metadata import ModelMetadata
@@ -55,8 +56,7 @@ class ExpressionClassifier:
     ) -> None:
         if not 1 <= batch_size <= _MAX_BATCH:
             raise ValueError(f"batch_size must be 1 to {_MAX_BATCH}, got {batch_size}")
-        if tta not in (None, "flip"):
-            raise ValueError(f"tta must be None or 'flip', got {tta!r}")
+        check_tta(tta)
         check_threads(threads)
         self.path = DEFAULT_MODEL if path is None else Path(path)
         self.batch_size = batch_size

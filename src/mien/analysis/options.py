@@ -8,6 +8,12 @@ if TYPE_CHECKING:
     from mien.analysis.analyzer import Analyzer
 
 
+def check_tta(tta: str | None) -> None:
+    """Raise :class:`ValueError` where a test-time augmentation is none that there is."""
+    if tta not in (None, "flip"):
+        raise ValueError(f"tta must be None or 'flip', got {tta!r}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalyzerOptions:
     """How an analyzer is opened.

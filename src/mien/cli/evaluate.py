@@ -96,7 +96,7 @@ def evaluate(
         for path in (output, report):
             if path is not None:
                 announce(path)
-    finally:  # last, but even where a pipe closes on what is printed, as head's does
+    finally:  # last, so that what was asked for is there; and even where a pipe closes on it
         if run is not None:
             path, became = keep_evaluation(run, evaluation)
             announce(path)

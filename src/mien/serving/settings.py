@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Final, Literal
 
+from mien.analysis.options import check_tta
 from mien.machine import usable_cores
 
 #: An origin as browsers send it, and as it is compared: small letters, no path, and no port that
@@ -89,16 +90,14 @@ class ServiceSettings:
     def __post_init__(self) -> None:
         if self.threads < 0:
             raise ValueError(f"threads must be 0, for all cores, or more, got {self.threads}")
-        if self.tta not in (None, "flip"):
-            raise ValueError(f"tta must be None or 'flip', got {self.tta!r}")
+        check_tta(self.tta)
         if not 1 <= self.batch_faces <= 256:
             raise ValueError(f"batch_faces must be 1 to 256, got {self.batch_faces}")
         if not 0 <= self.batch_wait_ms <= 1000:
             raise ValueError(f"batch_wait_ms must be 0 to 1000, got {self.batch_wait_ms}")
         for limit in fields(self):
             name, value = limit.name, getattr(self, limit.name)
-            counts = name.startswith("max_") or name == "video_readers"
-            if counts and not value >= 1:
+            if name.startswith("max_") and not value >= 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
             if name.endswith("_s") and not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be above 0 and finite, got {value}")
@@ -111,6 +110,8 @@ class ServiceSettings:
                     f"{waiting} must be at least {most}, or the largest request is always put off: "
                     f"{getattr(self, waiting):,} is below {getattr(self, most):,}"
                 )
+        if self.video_readers < 1:
+            raise ValueError(f"video_readers must be at least 1, got {self.video_readers}")
         key = self.api_key
         if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
             raise ValueError("api_key must be ASCII letters, digits and signs, without blanks")
