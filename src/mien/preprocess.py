@@ -35,6 +35,12 @@ FREE_ROLL_DEG: Final = 20.0
 _READY_SHIFT: Final = 0.09
 _READY_RATIO: Final = 1.3
 
+#: The same for a picture of no more pixels than a crop has, three standard deviations: cut anew, it
+#: would only be blurred. Of PublicTest's faces that are found, 70.9 % are read right with these
+#: limits, 69.6 % with those above, 68.7 % all cut anew, 71.5 % as they are published.
+_TINY_SHIFT: Final = 0.18
+_TINY_RATIO: Final = 1.7
+
 #: Cosine between the landmarks and where they belong, below which they are not taken for a face's.
 _LEAST_LIKENESS: Final = 0.5
 
@@ -125,7 +131,8 @@ def crop_face(
 
     A roll of up to :data:`FREE_ROLL_DEG` stays, since models know it from FER2013. A picture that
     its landmarks show to be a face crop already, framed within FER2013's own spread, is scaled as a
-    whole: cutting such 48-pixel pictures anew, which blurs them, cost more than it mended.
+    whole: cutting such 48-pixel pictures anew, which blurs them, cost more than it mended. One of no
+    more than ``size`` pixels may be framed more freely.
 
     Args:
         image: As for :func:`align_face`.
@@ -146,7 +153,7 @@ def crop_face(
         except ValueError:
             pass  # points that are no face's, as on a face seen from the side: use the box
         else:
-            if _is_ready(image, square):
+            if _is_ready(image, square, size):
                 return resize_face(image, size=size)
             return _cut_square(image, square, size)
     return crop_box(image, box_xyxy, size=size)
@@ -231,16 +238,19 @@ def _fit_square(
     return _Square(centre_xy=(float(centre[0]), float(centre[1])), side=side, angle=angle)
 
 
-def _is_ready(image: npt.NDArray[np.uint8], square: _Square) -> bool:
+def _is_ready(image: npt.NDArray[np.uint8], square: _Square, size: int) -> bool:
     """Tell whether a picture is a crop of the face in that square already."""
     height, width = image.shape[:2]
     longest = max(height, width)
+    most_shift, most_ratio = (
+        (_TINY_SHIFT, _TINY_RATIO) if longest <= size else (_READY_SHIFT, _READY_RATIO)
+    )
     shift = max(abs(square.centre_xy[0] - width / 2), abs(square.centre_xy[1] - height / 2))
     return (
         square.angle == 0
-        and longest <= _READY_RATIO * min(height, width)
-        and shift <= _READY_SHIFT * longest
-        and 1 / _READY_RATIO <= square.side / longest <= _READY_RATIO
+        and longest <= most_ratio * min(height, width)
+        and shift <= most_shift * longest
+        and 1 / most_ratio <= square.side / longest <= most_ratio
     )
 
 
