@@ -131,8 +131,8 @@ def crop_face(
 
     A roll of up to :data:`FREE_ROLL_DEG` stays, since models know it from FER2013. A picture that
     its landmarks show to be a face crop already, framed within FER2013's own spread, is scaled as a
-    whole: cutting such 48-pixel pictures anew, which blurs them, cost more than it mended. One of no
-    more than ``size`` pixels may be framed more freely.
+    whole: cutting such 48-pixel pictures anew, which blurs them, cost more than it mended. One of
+    at most ``size`` pixels a side may be framed more freely.
 
     Args:
         image: As for :func:`align_face`.

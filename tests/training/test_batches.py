@@ -149,8 +149,8 @@ def test_balanced_sampling_shows_every_class_as_often(
 
 def test_votes_have_their_share_of_the_target(make_recipe: Callable[..., Recipe]) -> None:
     voted = synthetic_faces(70, votes=True)
-    on_cpu = Faces(voted, torch.device("cpu"), votes=0.25)
     recipe = make_recipe(data={"votes": 0.25})
+    on_cpu = Faces(voted, torch.device("cpu"), voting=recipe.data)
 
     _, targets = next(iter(TrainingBatches(on_cpu, recipe, epoch=0, **STANDARD)))
 

@@ -10,7 +10,6 @@ from mien.training.losses import (
     balanced_weights,
     build_loss,
     distillation_loss,
-    soft_targets,
 )
 
 LOGITS = torch.tensor([[4.0, 0.0, 0.0], [0.5, 0.0, 0.2], [0.0, 1.0, 3.0]])
@@ -77,14 +76,6 @@ def test_the_recipe_decides_whether_classes_are_weighed(make_recipe: Callable[..
     weights = balanced_weights(learned, 3)
     expected = F.cross_entropy(LOGITS, LABELS, weight=weights)
     torch.testing.assert_close(balanced(LOGITS, LABELS), expected)
-
-
-def test_votes_and_label_are_mixed() -> None:
-    votes = torch.tensor([[3, 0, 1], [0, 0, 0]], dtype=torch.uint8)
-
-    targets = soft_targets(torch.tensor([0, 2]), votes, 0.5)
-
-    torch.testing.assert_close(targets, torch.tensor([[0.875, 0, 0.125], [0, 0, 1]]))
 
 
 def test_focal_has_a_slope_where_the_answer_is_sure(make_recipe: Callable[..., Recipe]) -> None:

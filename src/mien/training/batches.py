@@ -9,12 +9,11 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from mien.data.dataset import ExpressionDataset
-from mien.data.ferplus import votes_by_class
 from mien.preprocess import standardise_factors
 from mien.training.augment import augment, mix
-from mien.training.losses import soft_targets
 from mien.training.processes import Share
-from mien.training.recipe import AugmentConfig, Recipe
+from mien.training.recipe import AugmentConfig, DataConfig, Recipe
+from mien.training.votes import vote_targets
 
 #: Of one process that trains alone.
 _WHOLE: Final = Share()
@@ -26,7 +25,7 @@ class Faces:
     Args:
         dataset: The split.
         device: Where to.
-        votes: Share of the targets that is the FER+ votes' distribution.
+        voting: The share that FER+ votes have in the targets; None where labels alone count.
 
     Attributes:
         images: ``(N, 48, 48)`` uint8.
@@ -36,16 +35,14 @@ class Faces:
     """
 
     def __init__(
-        self, dataset: ExpressionDataset, device: torch.device, *, votes: float = 0.0
+        self, dataset: ExpressionDataset, device: torch.device, *, voting: DataConfig | None = None
     ) -> None:
         self.images = torch.from_numpy(dataset.images).to(device)
         self.labels = torch.from_numpy(dataset.labels).to(device)
         self.targets = self.labels
         self.classes = len(dataset.classes)
-        if votes:
-            assert dataset.votes is not None
-            counted = torch.from_numpy(votes_by_class(dataset.votes)).to(device)
-            self.targets = soft_targets(self.labels, counted, votes)
+        if voting is not None and voting.votes:
+            self.targets = vote_targets(dataset, voting).to(device)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -68,22 +68,6 @@ def balanced_weights(labels: Tensor, classes: int) -> Tensor:
     return torch.where(present, weights, 0.0)
 
 
-def soft_targets(labels: Tensor, votes: Tensor, share: float) -> Tensor:
-    """Return ``(N, C)`` targets: the votes' distribution and the label, mixed.
-
-    Source: Barsoum et al. 2016, https://arxiv.org/abs/1608.01041
-
-    Args:
-        labels: ``(N,)`` class indices.
-        votes: ``(N, C)`` votes for each class; a face without any keeps its label.
-        share: Of the votes, 0 to 1.
-    """
-    own = F.one_hot(labels, votes.shape[1]).float()
-    total = votes.sum(dim=1, keepdim=True).float()
-    voted = torch.where(total > 0, votes.float() / total.clamp(min=1), own)
-    return share * voted + (1 - share) * own
-
-
 def distillation_loss(logits: Tensor, taught: Tensor, *, temperature: float) -> Tensor:
     """Return the mean cross-entropy to teachers' probabilities, in nats.
 

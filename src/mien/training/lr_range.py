@@ -137,7 +137,7 @@ def lr_range_test(
     taught_by = load_teachers(recipe, training.classes)
     teachers = Teachers(taught_by, mean=start.mean, std=start.std)
     network = build_network(recipe, training, start).to(where)
-    faces = Faces(training, where, votes=recipe.data.votes)
+    faces = Faces(training, where, voting=recipe.data)
     epochs = (
         TrainingBatches(faces, recipe, epoch=epoch, mean=start.mean, std=start.std)
         for epoch in itertools.count()

@@ -25,7 +25,7 @@ from mien.training.callbacks import Progress
 from mien.training.initial import hold_frozen
 from mien.training.losses import ExpressionLoss
 from mien.training.processes import Share
-from mien.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
+from mien.training.recipe import DataConfig, OptimizerConfig, Recipe, ScheduleConfig
 from mien.training.teachers import Teachers
 
 #: Faces a batch when nothing is learned; larger was not faster on two cores.
@@ -60,7 +60,7 @@ class TrainingData(pl.LightningDataModule):
     def train_dataloader(self) -> TrainingBatches | FeatureBatches:
         """Return the current epoch's batches; the trainer asks for them every epoch."""
         assert self.trainer is not None
-        faces = self._faces("training", self._training, votes=self._recipe.data.votes)
+        faces = self._faces("training", self._training, voting=self._recipe.data)
         epoch = self.trainer.current_epoch
         share = Share(self.trainer.global_rank, self.trainer.world_size)
         if self._recipe.has_fixed_features:
@@ -78,11 +78,13 @@ class TrainingData(pl.LightningDataModule):
             return DataLoader(TensorDataset(features, faces.labels), batch_size=EVALUATION_BATCH)
         return EvaluationBatches(faces, batch_size=EVALUATION_BATCH, **self._standard)
 
-    def _faces(self, name: str, dataset: ExpressionDataset, *, votes: float = 0.0) -> Faces:
+    def _faces(
+        self, name: str, dataset: ExpressionDataset, *, voting: DataConfig | None = None
+    ) -> Faces:
         if name not in self._on_device:
             assert self.trainer is not None
             device = self.trainer.strategy.root_device
-            self._on_device[name] = Faces(dataset, device, votes=votes)
+            self._on_device[name] = Faces(dataset, device, voting=voting)
         return self._on_device[name]
 
     def _features_of(self, name: str, faces: Faces) -> Tensor:

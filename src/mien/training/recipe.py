@@ -34,6 +34,8 @@ class DataConfig:
         sampling: ``shuffle`` shows each training face once an epoch; ``balanced`` draws faces
             with replacement, every class equally often.
         votes: Share of the target that is the FER+ votes' distribution, the rest being the label.
+        votes_as: ``cast``: votes for an expression count for its class; ``labels``: they count for
+            the labels that they make likely, learned from the training faces.
         scaling: ``standardise`` by the mean and standard deviation of the training pixels, or
             ``unit``: grey levels as 0 to 1.
     """
@@ -47,6 +49,7 @@ class DataConfig:
     balance: int = 0
     sampling: Literal["shuffle", "balanced"] = "shuffle"
     votes: float = 0.0
+    votes_as: Literal["cast", "labels"] = "cast"
     scaling: Literal["standardise", "unit"] = "standardise"
 
     def __post_init__(self) -> None:
@@ -59,7 +62,7 @@ class DataConfig:
         _check(0 < self.fraction <= 1, "data.fraction", "above 0, up to 1", self.fraction)
         _check(self.balance >= 0, "data.balance", "0 or more faces a class", self.balance)
         _check(0 <= self.votes <= 1, "data.votes", "0 to 1", self.votes)
-        if self.classes:
+        if self.classes and self.votes_as == "cast":
             _check(not self.votes, "data.votes", "0 with data.classes", self.votes)
 
 
@@ -374,7 +377,7 @@ class Recipe:
 
 def _check_classical(recipe: Recipe) -> None:
     """Refuse what only a network is trained with, by the name it has in a file."""
-    unmeant = ("data.sampling", "data.votes", "data.scaling")
+    unmeant = ("data.sampling", "data.votes", "data.votes_as", "data.scaling")
     meant = ("name", "title", "source", "epochs", "seed", "model.", "data.")
     name = recipe.model_name
     _check(recipe.epochs == 1, "epochs", f"1 with {name}, or none", recipe.epochs)
