@@ -75,8 +75,13 @@ def label_probabilities(
     if len(known) < 2:
         probabilities[np.ix_(voted, known)] = 1
         return probabilities
-    shares = votes[voted] / totals[voted, None]
-    features = np.hstack([shares, np.sqrt(shares)])
+    features = vote_features(votes[voted])
     regression = LogisticRegression(max_iter=_ITERATIONS).fit(features, labels[voted])
     probabilities[np.ix_(voted, known)] = regression.predict_proba(features)
     return probabilities
+
+
+def vote_features(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Return ``(N, 20)`` shares of the columns and their roots, from ``(N, 10)`` votes."""
+    shares = votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)
+    return np.hstack([shares, np.sqrt(shares)])
