@@ -3,9 +3,24 @@ import inspect
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import mien
+from mien.data.synthetic import synthetic_faces
+from mien.evaluation.calibration.calibrate import calibrate
+from mien.evaluation.cross_validation import cross_validate
+from mien.quantization import quantize
+from mien.training.lr_range import lr_range_test
+from mien.training.search_space import Choices
+from mien.training.study import Search
+from mien.training.sweep import Grid, sweep
+from mien.training.tune import tune
+
+SIZES = (Choices(key="batch_size", values=("8", "16")),)
 
 
 def test_all_is_exact_and_every_name_is_there() -> None:
@@ -83,3 +98,32 @@ def test_nothing_is_reported_to_the_runtimes_maker(tmp_path: Path) -> None:
 
     assert done.stdout == "1\n"
     assert not [path for path in tmp_path.rglob("*") if "microsoft" in path.name.lower()]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        mien.train,
+        lambda recipe, data, folder: sweep(recipe, data, folder, Grid(vary=SIZES)),
+        lambda recipe, data, folder: tune(recipe, data, folder, Search(space=SIZES)),
+        cross_validate,
+        lambda recipe, data, _: lr_range_test(recipe, data),
+    ],
+)
+def test_what_trains_asks_for_what_was_read(
+    call: Callable[[Any, Any, Path], Any], tmp_path: Path
+) -> None:
+    with pytest.raises(TypeError, match=r"'vgg': read it with mien\.load_recipe"):
+        call("vgg", synthetic_faces(10), tmp_path / "new")
+    with pytest.raises(TypeError, match=r"got a str: read FER2013 with mien\.load_fer2013"):
+        call(mien.load_recipe("vgg"), "fer2013.csv", tmp_path / "new")
+
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("call", [mien.evaluate, calibrate, quantize])
+def test_what_measures_asks_for_what_was_read(
+    call: Callable[[Path, Any], Any], tmp_path: Path
+) -> None:
+    with pytest.raises(TypeError, match=r"got a str: read FER2013 with mien\.load_fer2013"):
+        call(tmp_path, "fer2013.csv")

@@ -26,7 +26,7 @@ import numpy.typing as npt
 import mien
 from mien.analysis.classifier import ExpressionClassifier
 from mien.cache import atomic_write
-from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.dataset import SPLITS, ExpressionDataset, check_dataset
 from mien.data.protocol import refuse_breaches
 from mien.data.selection import stratified_share
 from mien.dequantization import is_quantized
@@ -116,8 +116,10 @@ def quantize(
         DataError: The data lacks a split or has other classes.
         ModelError: The file cannot be used, is quantized already, or would lose too much.
         ProtocolError: Splits are exchanged, or the model has learned PublicTest.
+        TypeError: ``dataset`` is a file, not what was read of it.
         ValueError: ``faces`` is less than 1.
     """
+    check_dataset(dataset)
     if faces < 1:
         raise ValueError(f"faces must be at least 1, got {faces}")
     model = Path(model)

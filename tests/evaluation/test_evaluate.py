@@ -3,7 +3,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +15,6 @@ from mien.evaluation.calibration.calibrate import calibrate
 from mien.export import export
 from mien.metadata import BEST
 from mien.training import Recipe, train
-
-
-def test_a_file_in_the_place_of_its_data_is_refused(tmp_path: Path) -> None:
-    file: Any = "fer2013.csv"
-    with pytest.raises(TypeError, match=r"got a str: read FER2013 with mien\.load_fer2013"):
-        evaluate(tmp_path, file)
 
 
 def test_run_and_export_give_the_same_figures(

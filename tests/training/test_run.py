@@ -59,17 +59,6 @@ def stop_in(epoch: int, step: int) -> Callable[[Progress], None]:
     return watch
 
 
-def test_names_in_the_place_of_what_they_name_are_refused(
-    faces: ExpressionDataset, tmp_path: Path
-) -> None:
-    name: Any = "vgg"
-    with pytest.raises(TypeError, match=r"got 'vgg': read it with mien\.load_recipe"):
-        train(name, faces, tmp_path / "run")
-    with pytest.raises(TypeError, match="expected an ExpressionDataset, got a str"):
-        train(load_recipe("vgg"), name, tmp_path / "run")
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_run_leaves_all_that_it_promises(trained: Path) -> None:
     assert {path.name for path in trained.iterdir()} == {
         "recipe.toml",

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 import mien
 from mien.analysis.classifier import softmax
-from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.dataset import SPLITS, ExpressionDataset, check_dataset
 from mien.data.protocol import learned_faces, seen_breach
 from mien.data.selection import regroup_classes
 from mien.errors import CheckpointError, DataError, RecipeError
@@ -84,11 +84,15 @@ def cross_validate(
         KeyboardInterrupt: Ctrl-C; the same call goes on.
         RecipeError: The recipe learns from or chooses on the test split, or starts from or is
             taught by a model that learned from these faces.
+        TypeError: ``recipe`` or ``dataset`` is a name or a file, not what was read of it.
         ValueError: There are fewer than two folds, or there is no such device.
     """
+    from mien.training.recipe import check_recipe  # noqa: PLC0415 - brings torch
     from mien.training.resumption import has_begun  # noqa: PLC0415 - brings torch
     from mien.training.search_space import refuse_test_split  # noqa: PLC0415
 
+    check_recipe(recipe)
+    check_dataset(dataset)
     folder = Path(folder)
     refuse_test_split(recipe)
     if folds < 2:

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from mien.cache import atomic_write
-from mien.data.dataset import ExpressionDataset
+from mien.data.dataset import ExpressionDataset, check_dataset
 from mien.errors import RecipeError
 from mien.training.batches import Faces, TrainingBatches
 from mien.training.initial import build_network, hold_frozen, load_start
 from mien.training.losses import ExpressionLoss, build_loss
 from mien.training.module import build_optimizer
-from mien.training.recipe import Recipe
+from mien.training.recipe import Recipe, check_recipe
 from mien.training.run import find_device, own_draws, uses_bf16
 from mien.training.splits import learning_splits
 from mien.training.teachers import Teachers, load_teachers
@@ -124,9 +124,12 @@ def lr_range_test(
         DataError: A split of the recipe has no images, or all its pixels are equal.
         ModelError: An ONNX file that it names is missing, or not one of mien.
         RecipeError: The first batch's loss is no number, or a teacher has other classes.
+        TypeError: ``recipe`` or ``dataset`` is a name or a file, not what was read of it.
         ValueError: The rates do not rise from above 0, there are fewer than ten steps, or there
             is no such device.
     """
+    check_recipe(recipe)
+    check_dataset(dataset)
     if not 0 < lowest < highest < math.inf:
         raise ValueError(f"the rates must rise from above 0, got {lowest:g} to {highest:g}")
     if steps < 10:

@@ -375,6 +375,16 @@ class Recipe:
         return "\n".join(blocks)
 
 
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse what is not a recipe, such as the name of one.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe must be a Recipe, got {recipe!r}: read it with mien.load_recipe")
+
+
 def _check_classical(recipe: Recipe) -> None:
     """Refuse what only a network is trained with, by the name it has in a file."""
     unmeant = ("data.sampling", "data.votes", "data.votes_as", "data.scaling")

@@ -51,7 +51,7 @@ from mien.training.losses import build_loss
 from mien.training.module import ExpressionModule, TrainingData
 from mien.training.processes import Processes, is_main_process
 from mien.training.protocol import learned_before, training_breaches
-from mien.training.recipe import Recipe
+from mien.training.recipe import Recipe, check_recipe
 from mien.training.recipe_file import is_same_recipe
 from mien.training.splits import describe_data, learning_splits
 from mien.training.teachers import Teachers, load_teachers
@@ -122,8 +122,7 @@ def train(  # noqa: PLR0913 - all but three by name only
         TypeError: ``recipe`` or ``dataset`` is a name or a file, not what was read of it.
         ValueError: There is no such device, or it cannot be trained by so many processes.
     """
-    if not isinstance(recipe, Recipe):
-        raise TypeError(f"recipe must be a Recipe, got {recipe!r}: read it with mien.load_recipe")
+    check_recipe(recipe)
     check_dataset(dataset)
     import matplotlib  # noqa: F401, PLC0415 - missing, it must not stop the run at its end
 

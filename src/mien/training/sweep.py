@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien.cache import atomic_write
-from mien.data.dataset import ExpressionDataset
+from mien.data.dataset import ExpressionDataset, check_dataset
 from mien.errors import RecipeError
 from mien.training.callbacks import Progress
-from mien.training.recipe import Recipe
+from mien.training.recipe import Recipe, check_recipe
 from mien.training.recipe_file import override_recipe
 from mien.training.resumption import finish_run
 from mien.training.search_space import Choices, refuse_test_split
@@ -118,8 +118,11 @@ def sweep(
             there are none.
         KeyboardInterrupt: Ctrl-C; the same call goes on.
         RecipeError: A combination is no recipe, or chooses on the test split.
+        TypeError: ``recipe`` or ``dataset`` is a name or a file, not what was read of it.
         ValueError: There is no such device.
     """
+    check_recipe(recipe)
+    check_dataset(dataset)
     folder = Path(folder)
     # All seeds of a combination last: a sweep stopped half way has seen the whole grid once.
     plan = [

@@ -25,13 +25,13 @@ import torch
 from optuna.trial import TrialState
 
 from mien.cache import atomic_write
-from mien.data.dataset import ExpressionDataset
+from mien.data.dataset import ExpressionDataset, check_dataset
 from mien.errors import RecipeError
 from mien.metadata import BEST, CLASSICAL_FILE
 from mien.training.callbacks import Progress
 from mien.training.checkpoint import LAST
 from mien.training.history import History
-from mien.training.recipe import Recipe
+from mien.training.recipe import Recipe, check_recipe
 from mien.training.recipe_file import override_recipe
 from mien.training.run import train
 from mien.training.search_space import Choices, Dimension, asks_for_votes, refuse_test_split
@@ -129,8 +129,11 @@ def tune(
             none.
         KeyboardInterrupt: Ctrl-C; what was found so far is kept.
         RecipeError: The recipe chooses on the test split.
+        TypeError: ``recipe`` or ``dataset`` is a name or a file, not what was read of it.
         ValueError: The database cannot be used, or there is no such device.
     """
+    check_recipe(recipe)
+    check_dataset(dataset)
     refuse_test_split(recipe)
     if asks_for_votes(recipe, search.space):
         require_votes(dataset)

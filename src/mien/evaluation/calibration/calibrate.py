@@ -6,7 +6,7 @@ import numpy as np
 
 from mien.analysis.classifier import ExpressionClassifier
 from mien.cache import atomic_write
-from mien.data.dataset import ExpressionDataset
+from mien.data.dataset import ExpressionDataset, check_dataset
 from mien.data.protocol import refuse_breaches, test_split_breach
 from mien.errors import DataError, ModelError
 from mien.evaluation.calibration.measure import count_uncertain
@@ -54,8 +54,10 @@ def calibrate(
             answers are not numbers.
         ProtocolError: The model has learned the faces, or they are the test split's.
         ModelError: The ONNX file cannot be used, or a class is called uncertain.
+        TypeError: ``dataset`` is a file, not what was read of it.
         ValueError: ``uncertain_below`` is not 0 to 1.
     """
+    check_dataset(dataset)
     file = model_file(model)
     predictor = open_predictor(file)
     if uncertain_below is None:
