@@ -1,9 +1,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from mien.analysis.classifier import ExpressionClassifier, softmax
@@ -54,6 +55,23 @@ def test_other_test_time_augmentations_are_refused(tiny_model: Path) -> None:
     wrong: Any = "rotate"
     with pytest.raises(ValueError, match="tta must be None or 'flip', got 'rotate'"):
         ExpressionClassifier(tiny_model, tta=wrong)
+
+
+@pytest.mark.parametrize("tta", [None, "flip"])
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (np.zeros((48, 48), np.uint8), r"got uint8 \(48, 48\)"),
+        (np.zeros((2, 48, 48)), r"got float64 \(2, 48, 48\)"),
+    ],
+)
+def test_what_is_no_array_of_faces_is_refused(
+    tiny_model: Path, wrong: npt.NDArray[Any], told: str, tta: Literal["flip"] | None
+) -> None:
+    classifier = ExpressionClassifier(tiny_model, tta=tta)
+
+    with pytest.raises(ValueError, match=told):
+        classifier.classify(wrong)
 
 
 def test_no_faces_no_rows(tiny_model: Path) -> None:

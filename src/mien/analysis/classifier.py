@@ -95,6 +95,7 @@ class ExpressionClassifier:
         """
         if self.tta is None:
             return softmax(self.logits(faces_gray))
+        _check_faces(faces_gray)  # before it is twice as long
         both = softmax(self.logits(np.concatenate([faces_gray, faces_gray[..., ::-1]])))
         mean: npt.NDArray[np.float32] = both.reshape(2, len(faces_gray), -1).mean(axis=0)
         return mean
@@ -114,8 +115,7 @@ class ExpressionClassifier:
         Raises:
             ValueError: The array is not of that shape and type.
         """
-        if faces_gray.ndim != 3 or faces_gray.dtype != np.uint8:
-            raise ValueError(f"expected uint8 (N, H, W), got {faces_gray.dtype} {faces_gray.shape}")
+        _check_faces(faces_gray)
         size = self.metadata.input_size
         logits = np.empty((len(faces_gray), len(self.classes)), np.float32)
         for start in range(0, len(faces_gray), self.batch_size):
@@ -139,6 +139,11 @@ class ExpressionClassifier:
         (logits,) = self._session.run(None, {self._input: faces})
         scaled: npt.NDArray[np.float32] = logits / np.float32(self.metadata.temperature)
         return scaled
+
+
+def _check_faces(faces_gray: npt.NDArray[np.uint8]) -> None:
+    if faces_gray.ndim != 3 or faces_gray.dtype != np.uint8:
+        raise ValueError(f"expected uint8 (N, H, W), got {faces_gray.dtype} {faces_gray.shape}")
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
