@@ -31,7 +31,7 @@ def test_a_run_tells_its_training(trained: Path) -> None:
 def test_varied_faces_and_smoothed_labels_are_said(trained: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trained, tmp_path / "run")
     recipe = (run / "recipe.toml").read_text()
-    recipe = recipe.replace("rotation_deg = 0.0", "rotation_deg = 10.0")
+    recipe = recipe.replace("rotation_deg = 0.0", "rotation_deg = 10.0", 1)
     recipe = recipe.replace("label_smoothing = 0.0", "label_smoothing = 0.1")
     (run / "recipe.toml").write_text(recipe.replace("refine_epochs = 0", "refine_epochs = 1"))
 
@@ -43,6 +43,12 @@ def test_varied_faces_and_smoothed_labels_are_said(trained: Path, tmp_path: Path
     assert facts.verdict() == f"{facts.dynamics.verdict()} {facts.caveat()}"
     assert facts.to_dict()["verdict"] == facts.verdict()
     assert "from epoch 2 on" in facts.caveat()
+    refined = (run / "recipe.toml").read_text()
+    head, table, tail = refined.partition("[refine]\n")
+    (run / "recipe.toml").write_text(head + table + tail.replace("scale = 0.0", "scale = 0.1", 1))
+    varied = read_training_facts(run)
+    assert varied is not None
+    assert varied.refine_from is None
     assert "smoothed labels" in facts.caveat()
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from mien.training.batches import (
     TrainingBatches,
     epoch_seed,
 )
+from mien.training.recipe import RefineConfig
 
 STANDARD: dict[str, Any] = {"mean": 0.4, "std": 0.25}
 
@@ -97,7 +99,7 @@ def test_early_epochs_are_smaller(on_cpu: Faces, make_recipe: Callable[..., Reci
     assert sizes == [32, 32, 48]
 
 
-def test_the_last_epochs_only_flip(
+def test_the_last_epochs_only_flip_unless_said(
     faces: ExpressionDataset, on_cpu: Faces, make_recipe: Callable[..., Recipe]
 ) -> None:
     recipe = make_recipe(epochs=3, refine_epochs=1, augment={"flip": 0.5, "rotation_deg": 10})
@@ -110,6 +112,8 @@ def test_the_last_epochs_only_flip(
 
     assert unchanged(1) < 0.5
     assert unchanged(2) > 0.8
+    recipe = replace(recipe, refine=RefineConfig(rotation_deg=5))
+    assert unchanged(2) < 0.5
 
 
 def test_a_set_smaller_than_a_batch_is_one_batch(

@@ -1,6 +1,7 @@
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ def test_features_computed_once_give_what_computing_them_each_epoch_gives(
     )
     assert once.has_fixed_features
     assert not always.has_fixed_features
+    assert not replace(once, refine_epochs=1).has_fixed_features, "its faces are mirrored then"
 
     for name, recipe in (("once", once), ("always", always)):
         train(recipe, faces, tmp_path / name, device="cpu")

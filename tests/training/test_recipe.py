@@ -127,6 +127,7 @@ def test_blocks_are_one_number_or_one_a_stage(text: str, blocks: int | tuple[int
         ("optimizer=3", "optimizer: expected a table, got 3"),
         ("augment.erase_area=[0.1]", "augment.erase_area: expected"),
         ("augment.flip=2", "augment.flip: expected 0 to 1, got 2.0"),
+        ("refine.flip=2", "refine.flip: expected 0 to 1, got 2.0"),
         ("epochs.more=2", "epochs is a value, not a table"),
         ("epochs", "is not key=value"),
         ("model=residual", "model: expected a table, got 'residual'"),
@@ -168,6 +169,13 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     broken.write_text("epochs = ")
     with pytest.raises(RecipeError, match="not a readable TOML file"):
         load_recipe(broken)
+
+
+def test_how_the_last_epochs_vary_faces_asks_for_their_number() -> None:
+    with pytest.raises(RecipeError, match=r"\[refine\] .* say how many by refine_epochs"):
+        recipe_from_dict({"refine": {"scale": 0.1}})
+
+    assert recipe_from_dict({"refine": {"scale": 0.1}, "refine_epochs": 1}).refine.flip == 0.5
 
 
 def test_defaults_are_a_whole_recipe() -> None:

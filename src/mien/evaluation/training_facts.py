@@ -170,7 +170,7 @@ def read_training_facts(run: Path) -> TrainingFacts | None:
         RecipeError: The run's recipe is.
     """
     from mien.training.history import METRICS, History  # noqa: PLC0415 - brings torch
-    from mien.training.recipe import AugmentConfig  # noqa: PLC0415
+    from mien.training.recipe import AugmentConfig, RefineConfig  # noqa: PLC0415
     from mien.training.recipe_file import load_recipe  # noqa: PLC0415
 
     if not (run / METRICS).is_file():
@@ -182,10 +182,11 @@ def read_training_facts(run: Path) -> TrainingFacts | None:
         raise CheckpointError(f"{run / METRICS}: not the metrics that mien wrote: a nameless epoch")
     recipe = load_recipe(run / "recipe.toml")
     refine_from = recipe.epochs - recipe.refine_epochs + 1
+    flipped_at_most = recipe.refine == RefineConfig(flip=recipe.refine.flip)
     return TrainingFacts(
         minutes=_minutes(run / "run.json"),
         varied=recipe.augment != AugmentConfig(),
-        refine_from=max(1, refine_from) if refine_from <= len(rows) else None,
+        refine_from=max(1, refine_from) if flipped_at_most and refine_from <= len(rows) else None,
         label_smoothing=recipe.label_smoothing,
         history=tuple({name: row[name] for name in KEPT} for row in rows),
         dropout=any(value for name, value in vars(recipe.model).items() if "dropout" in name),

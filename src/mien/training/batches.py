@@ -12,7 +12,7 @@ from mien.data.dataset import ExpressionDataset
 from mien.preprocess import standardise_factors
 from mien.training.augment import augment, mix
 from mien.training.processes import Share
-from mien.training.recipe import AugmentConfig, DataConfig, Recipe
+from mien.training.recipe import DataConfig, Recipe
 from mien.training.votes import vote_targets
 
 #: Of one process that trains alone.
@@ -78,8 +78,8 @@ class TrainingBatches:
         self._recipe = recipe
         self._epoch = epoch
         self._share = share
-        refining = epoch >= recipe.epochs - recipe.refine_epochs
-        self._augment = AugmentConfig(flip=recipe.augment.flip) if refining else recipe.augment
+        refining = recipe.epochs - recipe.refine_epochs <= epoch < recipe.epochs
+        self._augment = recipe.refine if refining else recipe.augment
         self._scale, self._shift = standardise_factors(mean=mean, std=std)
 
     def __len__(self) -> int:

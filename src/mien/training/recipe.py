@@ -5,9 +5,9 @@ A recipe file says only what differs from the defaults below; it is read by
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from mien.data.dataset import SPLITS
 from mien.errors import RecipeError
@@ -124,15 +124,31 @@ class AugmentConfig:
     mixup: float = 0.0
     cutmix: float = 0.0
     mix_probability: float = 1.0
+    _table: ClassVar[str] = "augment"
 
     def __post_init__(self) -> None:
+        def check(item: str, fits: Callable[[Any], bool], expected: str) -> None:
+            value = getattr(self, item)
+            _check(fits(value), f"{self._table}.{item}", expected, value)
+
         for item in ("flip", "noise_probability", "erase_probability", "mix_probability"):
-            _check(0 <= getattr(self, item) <= 1, f"augment.{item}", "0 to 1", getattr(self, item))
-        _check(0 <= self.scale < 1, "augment.scale", "0 up to 1", self.scale)
+            check(item, lambda value: 0 <= value <= 1, "0 to 1")
+        check("scale", lambda value: 0 <= value < 1, "0 up to 1")
         for item in ("rotation_deg", "shift", "brightness", "contrast", "noise", "mixup", "cutmix"):
-            _check(getattr(self, item) >= 0, f"augment.{item}", "0 or more", getattr(self, item))
-        smallest, largest = self.erase_area
-        _check(0 < smallest <= largest < 1, "augment.erase_area", "0 to 1, rising", self.erase_area)
+            check(item, lambda value: value >= 0, "0 or more")
+        check("erase_area", lambda value: 0 < value[0] <= value[1] < 1, "0 to 1, rising")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineConfig(AugmentConfig):
+    """How a training face is varied in the last epochs: by default mirrored, or as it is.
+
+    Attributes:
+        flip: Probability of mirroring left and right.
+    """
+
+    flip: float = 0.5
+    _table: ClassVar[str] = "refine"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,9 +280,8 @@ class Recipe:
         label_smoothing: Probability mass spread evenly over all classes.
         ema_decay: Decay a step of the averaged weights, which are the ones validated and kept;
             0 keeps the raw weights.
-        refine_epochs: Last epochs, which see faces flipped at most and otherwise as they are; a
-            model ends closer to what it will be shown (He et al. 2019,
-            https://arxiv.org/abs/1909.09148).
+        refine_epochs: Last epochs, which see faces varied as ``refine`` says; a model ends closer
+            to what it will be shown (He et al. 2019, https://arxiv.org/abs/1909.09148).
         patience: Epochs without a better validation before stopping; 0 never stops.
         patience_on: What patience goes by: the validation's ``accuracy``, or its ``loss``, which
             stops once a network grows too sure of itself. The weights kept are those of the best
@@ -283,6 +298,7 @@ class Recipe:
             in the file.
         model: Its options.
         augment: How training faces are varied.
+        refine: How they are varied in the last epochs.
         progressive: Smaller faces first.
         optimizer: The optimiser.
         schedule: The learning rate over time.
@@ -308,6 +324,7 @@ class Recipe:
     model_name: str = "residual"
     model: ModelConfig | ClassicalConfig = field(default_factory=MODELS["residual"])
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
     progressive: ProgressiveConfig = field(default_factory=ProgressiveConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -326,6 +343,8 @@ class Recipe:
             early = self.progressive.epochs
             _check(not early, "progressive.epochs", "0 with distillation.teachers", early)
             _check(not self.frozen, "frozen", "false with distillation.teachers", self.frozen)
+        if not self.refine_epochs and self.refine != RefineConfig():
+            raise RecipeError("[refine] is of the last epochs: say how many by refine_epochs")
         if self.model_name == "timm":
             scaling = self.data.scaling
             _check(scaling == "unit", "data.scaling", "'unit' with timm", scaling)
@@ -358,7 +377,8 @@ class Recipe:
     @property
     def has_fixed_features(self) -> bool:
         """Whether each face's features are the same in every epoch, and so computed once."""
-        return self.frozen and self.augment == AugmentConfig() and not self.progressive.epochs
+        varied = self.augment != AugmentConfig() or self.refine_epochs or self.progressive.epochs
+        return self.frozen and not varied
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as nested plain types, as a file would hold it."""
