@@ -1,18 +1,21 @@
-"""The embedded model, from random weights to its file, in one command.
+"""The embedded model and the ensemble ``mien-l``, from random weights to files, in one command.
 
-Three networks learn from FER2013's labels. Together they are the ensemble ``mien-l``, which teaches
-one of them further. That one and the VGG-style network teach a plain network from random weights,
-and the plain network goes on, taught by itself too: which, in int8, is the model in the package::
+Three networks learn from FER2013's labels; their ensemble teaches one of them further. That one and
+the VGG-style network teach a plain network from random weights, which goes on, taught by itself
+too: in int8, it is the model in the package. As it was before its last epochs, it is one of the
+five networks of ``mien-l``; another has the VGG-style's shape and the same three teachers::
 
     python benchmarks/embedded_model.py --data fer2013.csv --work runs
 
-FER+'s votes, ``fer2013new.csv``, lie beside the data: one of the trainings takes them in. What is
-in the folder already is not made again, and a training that was stopped goes on: call it again
-until it is done, which takes half a day on two cores. The model is then ``runs/mien-s-plain.onnx``.
+Each recipe says what its training starts from and who teaches it; that is made first. FER+'s votes,
+``fer2013new.csv``, lie beside the data: some of the trainings take them in. What is in the folder
+already is not made again, and a training that was stopped goes on: call it again until it is done,
+which takes a day on two cores. The models are then ``runs/mien-s-plain.onnx`` and
+``runs/mien-l.onnx``.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -27,17 +30,16 @@ from mien.training import Recipe, load_recipe, train
 from mien.training.checkpoint import LAST
 from mien.training.figures import recipe_names
 
-
-def _recorded(run: str) -> str:
-    return str(Path(__file__).parent / "runs" / run / "recipe.toml")
-
-
-#: What the ensemble is made of, in its order: names of runs, and their recipes.
-MEMBERS: Final = {
-    "mien-s-54": _recorded("mien-s-54"),
-    "mien-s-labels": "mien-s",
-    "vgg": "vgg",
+EMBEDDED: Final = "mien-s-plain"
+ENSEMBLE: Final = "mien-l"
+#: The runs that a file is made of, where it is not the one of its name.
+MADE_OF: Final = {
+    "first-ensemble": ("mien-s-54", "mien-s-labels", "vgg"),
+    "mien-s": ("mien-s-taught",),
+    ENSEMBLE: ("plain-taught-again", "vgg-taught", "vgg", "mien-s-taught", "balanced-large"),
 }
+#: The packaged recipe of a run that has another name.
+RECIPES: Final = {"mien-s-labels": "mien-s"}
 #: Below this probability the embedded model does not name an expression.
 UNCERTAIN_BELOW: Final = 0.4
 
@@ -55,10 +57,7 @@ def main() -> None:
     if dataset.votes is None:
         raise SystemExit("FER+'s votes are needed too: put fer2013new.csv beside the data")
     maker = Maker(dataset, arguments.work, device=arguments.device)
-    ensemble = maker.ensemble()
-    residual = maker.residual(ensemble)
-    plain = maker.plain(residual)
-    for path in (ensemble, residual, plain, maker.embedded(residual, plain)):
+    for path in map(maker.file, (EMBEDDED, ENSEMBLE)):
         accuracy = evaluate(path, dataset, "PublicTest").metrics.accuracy
         print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {100 * accuracy:.2f} % on PublicTest")
 
@@ -71,56 +70,40 @@ class Maker:
         dataset: FER2013.
         work: Where runs and files go.
         device: What trains.
-        overrides: ``key=value`` each, for every training.
+        change: What is made of each recipe before it is trained.
         most_lost: Points of accuracy that int8 may cost.
     """
 
     dataset: ExpressionDataset
     work: Path
     device: str = "auto"
-    overrides: Sequence[str] = ()
+    change: Callable[[Recipe], Recipe] = lambda recipe: recipe
     most_lost: float = 0.5
 
-    def ensemble(self) -> Path:
-        """Return the ensemble's int8 file."""
-        runs = [self._run(load_recipe(name, self.overrides), run) for run, name in MEMBERS.items()]
-        return self._quantized(runs, "mien-l")
+    def file(self, name: str) -> Path:
+        """Return the int8 file of that name, made of what it is made of."""
+        path = self.work / f"{name}.onnx"
+        if not path.exists():
+            runs = [self.run(run) for run in MADE_OF.get(name, (name,))]
+            if name == EMBEDDED:
+                fit = calibrate(
+                    runs[0], self.dataset, "PublicTest", uncertain_below=UNCERTAIN_BELOW
+                )
+                write_calibration(fit, runs[0], None)
+            model = runs[0].name if len(runs) == 1 else name
+            model = "mien-s" if name == EMBEDDED else model
+            full = export(runs, self.work / f"{name}-f32.onnx", name=model).path
+            quantize(full, self.dataset, path, most_lost=self.most_lost)
+        return path
 
-    def residual(self, ensemble: Path) -> Path:
-        """Return the int8 file of the residual network that the ensemble taught."""
-        run = self._taught("mien-s-taught", [ensemble], initial=self.work / "mien-s-labels")
-        return self._quantized([run], "mien-s", model=run.name)
-
-    def plain(self, residual: Path) -> Path:
-        """Return the int8 file of the plain network that the residual one and ``vgg`` taught."""
-        teachers = [self._vgg(), residual]
-        first = self._taught("plain-taught", teachers)
-        run = self._taught("plain-taught-further", teachers, initial=first)
-        return self._quantized([run], run.name)
-
-    def embedded(self, residual: Path, plain: Path) -> Path:
-        """Return the embedded model's int8 file: the plain network, taught by itself as well."""
-        teachers = [self._vgg(), residual, plain]
-        # The run that the file was made of has its name.
-        again = self._taught("plain-taught-again", teachers, initial=plain.with_suffix(""))
-        run = self._taught("mien-s-plain", teachers, initial=again)
-        fit = calibrate(run, self.dataset, "PublicTest", uncertain_below=UNCERTAIN_BELOW)
-        write_calibration(fit, run, None)
-        return self._quantized([run], run.name, model="mien-s")
-
-    def _vgg(self) -> Path:
-        return self._quantized([self.work / "vgg"], "vgg")
-
-    def _taught(self, name: str, teachers: Sequence[Path], *, initial: Path | None = None) -> Path:
-        """Return the run of that name, of the packaged recipe or of the one that was recorded."""
-        source = name if name in recipe_names() else _recorded(name)
-        recipe = load_recipe(source, self.overrides)
-        taught = replace(recipe.distillation, teachers=tuple(str(path) for path in teachers))
-        begun = "" if initial is None else str(initial)
-        return self._run(replace(recipe, initial=begun, distillation=taught), name)
-
-    def _run(self, recipe: Recipe, name: str) -> Path:
+    def run(self, name: str) -> Path:
+        """Return the run of that name, made after its teachers and what it starts from."""
         folder = self.work / name
+        recipe = self.change(load_recipe(_recipe_of(name)))
+        initial = str(self.run(recipe.initial)) if recipe.initial else ""
+        teachers = tuple(str(self.file(Path(one).stem)) for one in recipe.distillation.teachers)
+        taught = replace(recipe.distillation, teachers=teachers)
+        recipe = replace(recipe, initial=initial, distillation=taught)
         began = (folder / LAST).exists()
         try:
             done = train(recipe, self.dataset, folder, resume=began, device=self.device)
@@ -129,12 +112,12 @@ class Maker:
         print(f"{folder}: {100 * done.best_accuracy:.2f} % in epoch {done.best_epoch}")
         return folder
 
-    def _quantized(self, runs: list[Path], name: str, *, model: str = "") -> Path:
-        path = self.work / f"{name}.onnx"
-        if not path.exists():
-            full = export(runs, self.work / f"{name}-f32.onnx", name=model or name).path
-            quantize(full, self.dataset, path, most_lost=self.most_lost)
-        return path
+
+def _recipe_of(run: str) -> str:
+    """Return the packaged recipe of a run, or the one that it was recorded with."""
+    name = RECIPES.get(run, run)
+    recorded = Path(__file__).parent / "runs" / run / "recipe.toml"
+    return name if name in recipe_names() else str(recorded)
 
 
 if __name__ == "__main__":
