@@ -85,13 +85,13 @@ class Maker:
         path = self.work / f"{name}.onnx"
         if not path.exists():
             runs = [self.run(run) for run in MADE_OF.get(name, (name,))]
+            model = runs[0].name if len(runs) == 1 else name
             if name == EMBEDDED:
+                model = "mien-s"
                 fit = calibrate(
                     runs[0], self.dataset, "PublicTest", uncertain_below=UNCERTAIN_BELOW
                 )
                 write_calibration(fit, runs[0], None)
-            model = runs[0].name if len(runs) == 1 else name
-            model = "mien-s" if name == EMBEDDED else model
             full = export(runs, self.work / f"{name}-f32.onnx", name=model).path
             quantize(full, self.dataset, path, most_lost=self.most_lost)
         return path

@@ -19,24 +19,26 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from mien.analysis.classifier import ExpressionClassifier
+from mien.analysis.classifier import DEFAULT_MODEL, softmax
 from mien.data.ferplus import votes_by_class
 from mien.data.sources import load_fer2013
-from mien.training.votes import vote_features
+from mien.evaluation.predictor import EnsemblePredictor, open_predictor
+from mien.training.votes import fit_labels, vote_features
 
 Floats = npt.NDArray[np.floating]
 
 FOLDS: Final = 10
 #: Inverse strength of regularisation, of some thirty weights a class and 3,230 faces.
 STRENGTH: Final = 0.1
-LEAST: Final = 1e-6
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("MIEN_FER2013"))
     parser.add_argument("--votes", default="auto", help="fer2013new.csv")
-    parser.add_argument("--model", type=Path, nargs="+", help="ONNX files; their mean answers")
+    parser.add_argument(
+        "--model", type=Path, nargs="+", default=[DEFAULT_MODEL], help="several: their mean answers"
+    )
     parser.add_argument("--draws", type=int, default=5, help="of the folds")
     arguments = parser.parse_args()
     if arguments.data is None:
@@ -48,14 +50,11 @@ def main() -> None:
     labels, features = public.labels, vote_features(public.votes)
     print(f"PublicTest, {len(public):,} faces: accuracy, mean loss in nats")
     _print("votes as they were cast", labels, _shares(votes_by_class(public.votes)))
-    regression = LogisticRegression(max_iter=1000)
-    regression.fit(vote_features(training.votes), training.labels)
+    regression = fit_labels(vote_features(training.votes), training.labels)
     _print("votes read as labels, by Training", labels, regression.predict_proba(features))
-    models = [ExpressionClassifier(path) for path in arguments.model or (None,)]
-    read = np.mean([model.classify(public.images) for model in models], axis=0)
-    name = " and ".join(model.metadata.name for model in models)
-    _print(name, labels, read)
-    scores = np.log(np.maximum(read, LEAST))
+    scores = EnsemblePredictor(list(map(open_predictor, arguments.model))).logits(public.images)
+    name = " and ".join(path.stem for path in arguments.model)
+    _print(name, labels, softmax(scores))
     _print_refitted(f"{name}, refitted", labels, scores, arguments.draws)
     both = np.hstack([scores, features])
     _print_refitted(f"{name} and votes, refitted", labels, both, arguments.draws)

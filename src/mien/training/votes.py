@@ -1,6 +1,6 @@
 """FER+ votes as targets: as they were cast, or as the labels that they make likely."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -66,19 +66,23 @@ def label_probabilities(
     Returns:
         Probabilities; zeros for a face without votes.
     """
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - slow to import
-
-    totals = votes.sum(axis=1, dtype=np.int64)
-    voted = totals > 0
+    voted = votes.any(axis=1)
     probabilities = np.zeros((len(votes), classes), np.float32)
     known = np.unique(labels[voted])
     if len(known) < 2:
         probabilities[np.ix_(voted, known)] = 1
         return probabilities
     features = vote_features(votes[voted])
-    regression = LogisticRegression(max_iter=_ITERATIONS).fit(features, labels[voted])
+    regression = fit_labels(features, labels[voted])
     probabilities[np.ix_(voted, known)] = regression.predict_proba(features)
     return probabilities
+
+
+def fit_labels(features: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> Any:
+    """Return scikit-learn's logistic regression of two labels or more on :func:`vote_features`."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - slow to import
+
+    return LogisticRegression(max_iter=_ITERATIONS).fit(features, labels)
 
 
 def vote_features(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
