@@ -181,12 +181,12 @@ def read_training_facts(run: Path) -> TrainingFacts | None:
     if not all(math.isfinite(row["epoch"]) for row in rows):
         raise CheckpointError(f"{run / METRICS}: not the metrics that mien wrote: a nameless epoch")
     recipe = load_recipe(run / "recipe.toml")
-    refine_from = recipe.epochs - recipe.refine_epochs + 1
+    refine_from = recipe.refined_epochs.start + 1
     flipped_at_most = recipe.refine == RefineConfig(flip=recipe.refine.flip)
     return TrainingFacts(
         minutes=_minutes(run / "run.json"),
         varied=recipe.augment != AugmentConfig(),
-        refine_from=max(1, refine_from) if flipped_at_most and refine_from <= len(rows) else None,
+        refine_from=refine_from if flipped_at_most and refine_from <= len(rows) else None,
         label_smoothing=recipe.label_smoothing,
         history=tuple({name: row[name] for name in KEPT} for row in rows),
         dropout=any(value for name, value in vars(recipe.model).items() if "dropout" in name),

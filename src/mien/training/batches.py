@@ -78,8 +78,7 @@ class TrainingBatches:
         self._recipe = recipe
         self._epoch = epoch
         self._share = share
-        refining = recipe.epochs - recipe.refine_epochs <= epoch < recipe.epochs
-        self._augment = recipe.refine if refining else recipe.augment
+        self._augment = recipe.refine if epoch in recipe.refined_epochs else recipe.augment
         self._scale, self._shift = standardise_factors(mean=mean, std=std)
 
     def __len__(self) -> int:

@@ -375,6 +375,11 @@ class Recipe:
         return isinstance(self.model, ClassicalConfig)
 
     @property
+    def refined_epochs(self) -> range:
+        """The epochs, from 0, whose faces are varied as ``refine`` says."""
+        return range(max(0, self.epochs - self.refine_epochs), self.epochs)
+
+    @property
     def has_fixed_features(self) -> bool:
         """Whether each face's features are the same in every epoch, and so computed once."""
         varied = self.augment != AugmentConfig() or self.refine_epochs or self.progressive.epochs
