@@ -19,10 +19,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from mien.analysis.classifier import DEFAULT_MODEL, softmax
+from mien.analysis.classifier import softmax
 from mien.data.ferplus import votes_by_class
 from mien.data.sources import load_fer2013
 from mien.evaluation.predictor import EnsemblePredictor, open_predictor
+from mien.metadata import DEFAULT_MODEL
 from mien.training.votes import fit_labels, vote_features
 
 Floats = npt.NDArray[np.floating]

@@ -8,11 +8,12 @@ import onnx
 import pytest
 
 import mien
-from mien.analysis.classifier import DEFAULT_MODEL, ExpressionClassifier
+from mien.analysis.classifier import ExpressionClassifier
 from mien.data.seen_faces import SeenFaces
 from mien.data.synthetic import synthetic_faces
 from mien.dequantization import is_quantized
 from mien.evaluation import evaluate
+from mien.metadata import DEFAULT_MODEL
 from mien.preprocess import FACE_SIZE, FER2013_CROP
 from mien.training.recipe_file import load_recipe, recipe_from_dict
 

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from mien.errors import ModelError
-from mien.metadata import SCHEMA, CropGeometry, ModelMetadata, file_sha256
+from mien.metadata import (
+    BEST,
+    SCHEMA,
+    CropGeometry,
+    ModelMetadata,
+    file_sha256,
+    model_file,
+    model_path,
+)
 
 FACTS = ModelMetadata(
     name="tiny",
@@ -106,6 +114,19 @@ def test_a_class_called_uncertain_is_told_as_any_other() -> None:
     strings = {**own.to_strings(), "mien.uncertain_below": "0.5"}
     with pytest.raises(ModelError, match="a class 'uncertain' of its own"):
         ModelMetadata.from_strings(strings)
+
+
+def test_the_embedded_model_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mien-s", Path("mien-s")):
+        assert model_path(name) == model_path(None) == model_file(name)
+    assert model_path(None).is_file()
+    assert model_path("mien-m") == Path("mien-m")
+
+    Path("mien-s").mkdir()
+    assert model_path("mien-s") == Path("mien-s"), "what is here comes first"
+    assert model_file("mien-s") == Path("mien-s", BEST)
+    assert model_path(None).is_file()
 
 
 def test_the_digest_is_of_the_bytes(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Written by :mod:`mien.export` and read by :mod:`mien.analysis.classifier`, both 
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -14,6 +15,12 @@ from typing import Any, Final
 
 from mien.errors import ModelError
 from mien.expressions import check_uncertain_below
+
+#: The model that comes with the package.
+DEFAULT_MODEL: Final = Path(__file__).parent / "analysis" / "weights" / "mien-s.onnx"
+
+#: What it is called where a model is named.
+EMBEDDED: Final = DEFAULT_MODEL.stem
 
 #: A run's checkpoint of its best epoch, which stands for the run; see :func:`model_file`.
 BEST = "best.ckpt"
@@ -31,9 +38,19 @@ SCHEMA = 1
 _LATER: Final = ("seen", "temperature", "uncertain_below")
 
 
+def model_path(model: str | os.PathLike[str] | None) -> Path:
+    """Return where a model is; the one in the package for None and for its name, ``mien-s``.
+
+    A file or folder here that has this name comes first.
+    """
+    path = Path(EMBEDDED if model is None else model)
+    is_embedded = model is None or (path == Path(EMBEDDED) and not path.exists())
+    return DEFAULT_MODEL if is_embedded else path
+
+
 def model_file(model: str | Path) -> Path:
     """Return the file that stands for a model: of a run's folder, its best checkpoint or model."""
-    path = Path(model)
+    path = model_path(model)
     if not path.is_dir():
         return path
     return path / CLASSICAL_FILE if (path / CLASSICAL_FILE).is_file() else path / BEST

@@ -152,6 +152,8 @@ def test_one_picture_may_stand_for_many(analyzer: Analyzer, astronaut_rgb: Image
     for source in (data, memoryview(data), image, grey, astronaut_rgb):
         (result,) = analyzer.analyze_many(source, colour="rgb" if source is astronaut_rgb else None)
         assert result.size_wh == image.size
+    (result,) = analyzer.analyze_many(io.BytesIO(data))
+    assert result.size_wh == image.size
 
     crops = np.zeros((5, 48, 48), np.uint8)
     assert len(list(analyzer.analyze_many(crops, whole_image=True))) == 5

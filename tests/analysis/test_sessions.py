@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from mien.analysis.classifier import DEFAULT_MODEL
+from mien.metadata import DEFAULT_MODEL
 from mien.analysis.sessions import open_session
 
 session = open_session(DEFAULT_MODEL)

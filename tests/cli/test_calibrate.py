@@ -80,6 +80,10 @@ def test_in_place_is_asked_for(data: Path, model: Path, tmp_path: Path) -> None:
     assert both.code == 2
     assert model.read_bytes() == before
 
+    packaged = Called("mien-s", "--data", data, "--in-place")
+    assert packaged.code == 2
+    assert "the model in the package stays as it is" in packaged.error
+
     assert Called(model, "--data", data, "--in-place").code == 0
 
     assert open_predictor(model).temperature != 1

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.analysis.classifier import DEFAULT_MODEL, ExpressionClassifier, softmax
+from mien.analysis.classifier import ExpressionClassifier, softmax
 from mien.data.balance import balance
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, DataError, RecipeError
 from mien.evaluation.cross_validation import assign_folds, cross_validate
 from mien.evaluation.out_of_sample import ARRAYS, NO_FOLD, read_cross_validation
 from mien.evaluation.predictor import open_predictor
+from mien.metadata import DEFAULT_MODEL
 from mien.training import Progress, Recipe
 from mien.training.recipe_file import recipe_from_dict
 

@@ -55,6 +55,16 @@ def test_it_comes_back_when_it_is_told_to(server: Any) -> None:
     assert server.asked == 3
 
 
+def test_it_follows_nowhere_else(server: Any) -> None:
+    elsewhere = f"http://localhost:{server.server_port}/v1/analyze"
+    for status in (301, 302, 307, 308):
+        server.answers = [(status, {"Location": elsewhere}, b"")]
+
+        with pytest.raises(ServiceError, match=f"redirects to {elsewhere}"):
+            Client(server.url, api_key="secret").analyze(b"x")
+    assert server.asked == 4, "the key went no further"
+
+
 def test_it_gives_up_in_the_end(server: Any) -> None:
     server.answers = [BUSY] * 3
 

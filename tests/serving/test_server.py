@@ -66,6 +66,10 @@ def test_the_client_gives_what_the_analyzer_gives(
 
     assert client.analyze(path).faces == analyzer.analyze(photo).faces
     assert client.analyze(path).source == "me.jpg"
+    if sys.platform == "linux":  # elsewhere names are text
+        foreign = tmp_path / os.fsdecode(b"caf\xe9.jpg")
+        foreign.write_bytes(photo)
+        assert client.analyze(foreign).source == "caf?.jpg"
     assert client.analyze(nobody, whole_image=True).expression == "sad"
     assert [len(result.faces) for result in client.analyze_many([nobody, photo])] == [0, 1]
     assert client.model()["name"] == "tiny"

@@ -272,13 +272,26 @@ def test_what_a_killed_worker_left_is_told_and_removed(analyzer: Analyzer, tmp_p
             (folder / "upload").write_bytes(b"half a clip")
         JobFolder(reading).write_state(JobState(source="clip.mp4", state="running", frames=3))
 
+        for name, state in (("e", ""), ("n", '{"source": "clip.mp4", "of": "a later version"}')):
+            unreadable = tmp_path / (name * 32)
+            unreadable.mkdir()
+            hold(unreadable).close()
+            (unreadable / "state.json").write_text(state)
+            assert client.get(f"{ROOT}/{unreadable.name}").status_code == 404
+
         answer = client.get(f"{ROOT}/{reading.name}").json()
         client.app.state.service.videos.sweep()  # type: ignore[attr-defined]
 
     assert (answer["state"], answer["frames"]) == ("failed", 3)
     assert answer["problem"]["type"] == "urn:mien:problem:worker-died"
     assert not (reading / "upload").exists()
-    assert not arriving.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [reading.name]
+
+
+def test_the_folder_of_videos_is_made(analyzer: Analyzer, clip: bytes, tmp_path: Path) -> None:
+    settings = ServiceSettings(threads=1, video_folder=tmp_path / "new" / "videos")
+    with TestClient(create_app(settings, analyzer=analyzer)) as client:
+        assert ended(client, send(client, clip))["state"] == "done"
 
 
 @pytest.mark.parametrize("job", ["x", "..", "a" * 32, "%2e%2e%2f" + "a" * 23])

@@ -10,20 +10,20 @@ import onnx
 import pytest
 import torch
 
-from mien.analysis.classifier import DEFAULT_MODEL, ExpressionClassifier
+from mien.analysis.classifier import ExpressionClassifier
 from mien.data.dataset import ExpressionDataset
 from mien.data.selection import regroup_classes
 from mien.dequantization import float_weights
 from mien.errors import CheckpointError, ModelError, RecipeError
 from mien.evaluation import open_predictor
 from mien.export import export
+from mien.metadata import DEFAULT_MODEL, EMBEDDED
 from mien.models.backbone import BackboneConfig
 from mien.preprocess import standardise
 from mien.training import Progress, Recipe, train
 from mien.training.checkpoint import load_checkpoint
 from mien.training.history import History
 from mien.training.initial import (
-    EMBEDDED,
     Initial,
     Start,
     build_network,

@@ -225,6 +225,10 @@ def test_what_cannot_be_searched_is_told(
     for url in ("nonsense", "sqlite:////no/such/folder/study.db"):
         with pytest.raises(ValueError, match="the database cannot be used"):
             tune(make_recipe(), faces, tmp_path / "search", search(storage=url))
+    for url in ("postgresql://me:secret@127.0.0.1:1/x", "postgresql://me:secret@host:port/x"):
+        with pytest.raises(ValueError, match="the database cannot be used") as caught:
+            tune(make_recipe(), faces, tmp_path / "search", search(storage=url))
+        assert "secret" not in str(caught.value)
 
 
 def start_worker(folder: Path, data: Path, *, trials: int, epochs: int) -> subprocess.Popen[str]:

@@ -30,6 +30,7 @@ from mien.analysis.media import (
 from mien.analysis.sessions import check_threads
 from mien.errors import MediaError
 from mien.expressions import check_uncertain_below
+from mien.metadata import model_path
 from mien.preprocess import crop_face
 from mien.results import Face, FrameResult, Probabilities
 
@@ -376,7 +377,7 @@ def _file_state(model: str | os.PathLike[str] | None) -> tuple[Path | None, int,
     """Return a model's file, when it was written and its size, which tell another one there."""
     if model is None:
         return None, 0, 0
-    path = Path(model).resolve()
+    path = model_path(model).resolve()
     try:
         status = path.stat()
     except OSError:
@@ -398,6 +399,7 @@ def _make_mtcnn(min_face: int | None, threads: int) -> Detector:
 def _listed(sources: Iterable[Source] | Source) -> Iterable[Source]:
     """Return pictures one by one: an array of three or four dimensions may hold one or many."""
     is_one = isinstance(sources, (str, os.PathLike, Image.Image, *FILE_BYTES))
+    is_one |= hasattr(sources, "read")  # a file, which as an iterable is its lines
     if isinstance(sources, np.ndarray):
         is_one = sources.ndim == 2 or (sources.ndim == 3 and sources.shape[2] in (1, 3, 4))
     return cast("Iterable[Source]", [sources] if is_one else sources)

@@ -13,14 +13,12 @@ import numpy.typing as npt
 from mien.analysis.options import check_tta
 from mien.analysis.sessions import check_threads, open_session
 from mien.errors import ModelError
-from mien.metadata import ModelMetadata
+from mien.metadata import ModelMetadata, model_path
 from mien.preprocess import resize_face, standardise
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-#: The model that comes with the package.
-DEFAULT_MODEL: Final = Path(__file__).parent / "weights" / "mien-s.onnx"
 #: Most faces that go through the model at once; bounds the memory that a crowd takes.
 _MAX_BATCH: Final = 256
 
@@ -58,7 +56,7 @@ class ExpressionClassifier:
             raise ValueError(f"batch_size must be 1 to {_MAX_BATCH}, got {batch_size}")
         check_tta(tta)
         check_threads(threads)
-        self.path = DEFAULT_MODEL if path is None else Path(path)
+        self.path = model_path(path)
         self.batch_size = batch_size
         self.tta = tta
         self._session = _open(self.path, threads)

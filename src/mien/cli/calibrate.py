@@ -11,7 +11,7 @@ from mien.cli.data import OwnClassesOption, open_dataset
 from mien.cli.outputs import announce, check_output
 from mien.cli.runs import OverrideOption
 from mien.errors import require_extra
-from mien.metadata import model_file
+from mien.metadata import DEFAULT_MODEL, model_file
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -93,6 +93,8 @@ def _check_call(model: Path, output: Path | None, *, is_onnx: bool, in_place: bo
         raise typer.BadParameter(
             "name --output FILE.onnx for a calibrated copy, or --in-place, one of them"
         )
+    if in_place and model_file(model) == DEFAULT_MODEL:
+        raise typer.BadParameter("the model in the package stays as it is: name --output FILE.onnx")
     if not is_onnx and (output is not None or in_place):
         raise typer.BadParameter(
             "--output and --in-place are for ONNX files; a run keeps its calibration, and "

@@ -39,14 +39,14 @@ def quantize(
     ] = 1024,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Which faces.")] = 0,
     most_lost: Annotated[
-        float, typer.Option(help="Most points of accuracy that may be lost.", min=0)
+        float, typer.Option(help="Most points of accuracy that may be lost, chance aside.", min=0)
     ] = 0.5,
     override_protocol: OverrideOption = False,
 ) -> None:
     """Make an int8 copy of an exported model, and show what it loses and how much faster it is.
 
     It is a quarter of the size, and is used wherever the float32 file is. Nothing is written where
-    more accuracy is lost than allowed.
+    more accuracy is lost than allowed, and than chance explains: a few faces cannot tell.
 
     Example: mien quantize mien-s.onnx --data fer2013.csv --output mien-s-int8.onnx
     """

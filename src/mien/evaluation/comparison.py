@@ -73,15 +73,14 @@ class Comparison:
         return frozenset(i for i, text in enumerate(written) if text == best)
 
     def cautions(self) -> tuple[str, ...]:
-        """Return what must be known of the figures to trust them, a clause each.
-
-        That all were chosen on these faces flatters all, and is not told.
-        """
+        """Return what must be known of the figures to trust them, a clause each."""
         named = list(zip(self.names, self.evaluations, strict=True))
         found = [f"{name}: against the protocol: {b}" for name, e in named for b in e.breaches]
         chosen = [name for name, evaluation in named if evaluation.chosen_on]
         if 0 < len(chosen) < len(named):
             found.append(f"chosen on these faces, unlike the others: {', '.join(chosen)}")
+        elif chosen:
+            found.append("all were chosen on these faces, which flatters each")
         return tuple(found)
 
     def seed_spreads(self) -> tuple["SeedSpread", ...]:

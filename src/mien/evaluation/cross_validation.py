@@ -36,6 +36,7 @@ from mien.evaluation.out_of_sample import (
     write_facts,
 )
 from mien.evaluation.predictor import open_predictor
+from mien.metadata import EMBEDDED
 
 if TYPE_CHECKING:
     from mien.training import Progress, Recipe
@@ -227,7 +228,7 @@ def _refuse_learned(recipe: "Recipe", dataset: ExpressionDataset) -> None:
     They are known by their pixels; FER2013 by the numbers in its classes, too, which resized or
     re-encoded copies keep.
     """
-    from mien.training.initial import EMBEDDED, load_initial  # noqa: PLC0415 - brings torch
+    from mien.training.initial import load_initial  # noqa: PLC0415 - brings torch
     from mien.training.teachers import load_teacher  # noqa: PLC0415
 
     split = recipe.data.train

@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -26,6 +27,8 @@ from mien.serving.schema import AnalyzeBody, LiveAnswer, ModelAnswer, State
 from mien.serving.service import Service
 from mien.serving.settings import ServiceSettings
 from mien.serving.watch import Watch
+
+logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """Facial expressions in pictures and clips. Pictures are read in memory and not
 kept; a clip is deleted as soon as it is read.
@@ -105,7 +108,10 @@ async def _sweep(service: Service) -> None:
     """Remove the results of videos when their time is over, as long as the service runs."""
     while True:
         await asyncio.sleep(min(10.0, service.settings.keep_video_s))
-        service.videos.sweep()
+        try:
+            service.videos.sweep()
+        except OSError:
+            logger.exception("results whose time is over could not be removed")
 
 
 def _require_key(request: Request) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mien.analysis.arrow_tables import valid_text
 from mien.errors import MediaError
 from mien.results import FrameResult
 from mien.serving.client_transport import Body, Transport
@@ -134,4 +135,4 @@ def _encode(source: str | os.PathLike[str] | bytes, number: int) -> dict[str, st
         data = Path(source).read_bytes()
     except OSError as error:
         raise MediaError(f"{os.fspath(source)}: cannot be read: {error.strerror}") from error
-    return {"name": Path(source).name[:255], "data": base64.b64encode(data).decode()}
+    return {"name": valid_text(Path(source).name)[:255], "data": base64.b64encode(data).decode()}

@@ -46,7 +46,7 @@ class Transport:
         self._headers = {} if api_key is None else {"X-API-Key": api_key}
         self._timeout_s = timeout_s
         self._retries = retries
-        self._opener = urllib.request.build_opener(_Handler)
+        self._opener = urllib.request.build_opener(_Handler, _NoRedirects)
 
     def ask(self, method: str, path: str, body: Body | None = None) -> dict[str, Any]:
         """Return the JSON table that a request is answered with.
@@ -100,6 +100,9 @@ class Transport:
         return urllib.request.Request(f"{self.url}{path}", pieces, headers, method=method)
 
     def _refusal(self, error: urllib.error.HTTPError) -> MediaError | ServiceError:
+        if 300 <= error.code < 400:
+            moved = error.headers.get("Location", "elsewhere")
+            return ServiceError(f"{self.url}: redirects to {moved}: name that service", error.code)
         try:
             problem = self._table(error.read())
             return refusal(self.url, problem, error.code)
@@ -138,6 +141,11 @@ class _Connection(http.client.HTTPConnection):
         # A service that refuses does not read to the end; why it does is there to be read.
         with suppress(BrokenPipeError, ConnectionResetError):
             super().request(*arguments, **named)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Follow nowhere: the key would go along, and what is sent would not."""
 
 
 class _Handler(urllib.request.HTTPHandler):

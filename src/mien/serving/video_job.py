@@ -87,12 +87,12 @@ class JobFolder:
         return self.path / f"faces.{suffix}"
 
     def read_state(self) -> JobState | None:
-        """Return what is told of the job; None where there is none, or it was cancelled."""
+        """Return what is told of the job; None where this version can read nothing of it."""
         if self.is_cancelled:
             return None
         try:
             return JobState(**json.loads(self._state.read_text("utf-8")))
-        except FileNotFoundError:
+        except (FileNotFoundError, TypeError, ValueError):
             return None
 
     def write_state(self, state: JobState) -> None:

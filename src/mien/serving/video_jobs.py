@@ -57,6 +57,7 @@ class VideoJobs:
             self._root = self._leave.enter_context(private_folder("videos"))
         else:
             self._root = Path(settings.video_folder)
+            self._root.mkdir(parents=True, exist_ok=True)
         self._pool = ThreadPoolExecutor(settings.video_readers, thread_name_prefix="mien-video")
         self._active: dict[str, Future[None] | None] = {}
         self._locks: dict[str, IO[str]] = {}

@@ -8,13 +8,12 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from mien.analysis.classifier import DEFAULT_MODEL
 from mien.data.dataset import ExpressionDataset
 from mien.data.seen_faces import SeenFaces, read_seen
 from mien.dequantization import float_weights
 from mien.errors import CheckpointError, MienError, ModelError, RecipeError
 from mien.folders import expand_home
-from mien.metadata import MEMBERS, ModelMetadata
+from mien.metadata import DEFAULT_MODEL, EMBEDDED, MEMBERS, ModelMetadata
 from mien.models import build_model
 from mien.models.backbone import BackboneConfig
 from mien.preprocess import standardise
@@ -22,9 +21,6 @@ from mien.training.checkpoint import load_checkpoint
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import override_recipe, recipe_from_dict
 from mien.training.splits import pixel_scale
-
-#: What a recipe calls the model in the package.
-EMBEDDED: Final = DEFAULT_MODEL.stem
 
 #: What torch's exporter adds to a convolution's name for the bias of the normalisation it took in.
 _FOLDED: Final = ".weight_bias"

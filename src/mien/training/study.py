@@ -119,6 +119,11 @@ def _open_storage(folder: Path, search: Search) -> optuna.storages.RDBStorage:
 
     folder.mkdir(parents=True, exist_ok=True)
     url = search.storage or f"sqlite:///{(folder / 'study.db').resolve().as_posix()}"
+    try:
+        named = sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        expected = "a URL such as postgresql://user:password@host/studies"
+        raise ValueError(f"the database cannot be used: expected {expected}") from None
     options: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("sqlite"):
         options["connect_args"] = {"timeout": _PATIENCE_S}
@@ -134,10 +139,12 @@ def _open_storage(folder: Path, search: Search) -> optuna.storages.RDBStorage:
         except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.IntegrityError) as error:
             # Workers that start at once may make the same tables at once; one of them wins.
             if attempt == 4:
-                raise ValueError(f"{url}: the database cannot be used: {error.args[0]}") from error
+                raise ValueError(
+                    f"{named}: the database cannot be used: {error.args[0]}"
+                ) from error
             time.sleep(0.5)
         except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-            raise ValueError(f"{url}: the database cannot be used: {error}") from error
+            raise ValueError(f"{named}: the database cannot be used: {error}") from error
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -87,6 +87,10 @@ def test_what_is_no_timeline_is_refused(make_frame: MakeFrame, tmp_path: Path) -
             table.write(frame)
     with pytest.raises(MediaError, match=r"two\.csv: a timeline is of one video"):
         Timeline.read(tmp_path / "two.csv")
+    second = Timeline.read(tmp_path / "two.csv", source="b.mp4")
+    assert second.to_records() == Timeline(two[1:]).to_records()
+    with pytest.raises(MediaError, match=r"two\.csv: has no frame of c\.mp4"):
+        Timeline.read(tmp_path / "two.csv", source="c.mp4")
 
 
 def test_a_table_gives_the_timeline_of_its_frames(make_frame: MakeFrame, tmp_path: Path) -> None:

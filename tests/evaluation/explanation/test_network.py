@@ -7,12 +7,11 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
-from mien.analysis.classifier import DEFAULT_MODEL
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError, ModelError
 from mien.evaluation import open_predictor
 from mien.evaluation.explanation import grad_cam, open_differentiable
-from mien.metadata import BEST
+from mien.metadata import BEST, DEFAULT_MODEL
 
 
 def test_a_run_its_checkpoint_and_its_export_are_explained_alike(

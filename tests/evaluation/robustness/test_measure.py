@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mien.analysis.classifier import DEFAULT_MODEL
 from mien.data.dataset import ExpressionDataset
 from mien.errors import DataError
 from mien.evaluation.predictor import open_predictor
 from mien.evaluation.robustness.corruptions import CORRUPTIONS, corrupt
 from mien.evaluation.robustness.measure import Robustness, measure_robustness
+from mien.metadata import DEFAULT_MODEL
 
 
 class BrightnessPredictor:

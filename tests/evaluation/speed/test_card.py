@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mien.analysis.classifier import DEFAULT_MODEL
 from mien.data.dataset import ExpressionDataset
 from mien.evaluation.predictor import Predictor, open_predictor
 from mien.evaluation.speed.card import BatchSpeed, Machine, SpeedCard, measure_speed
 from mien.evaluation.speed.memory import PeakMemory
 from mien.evaluation.speed.roofline import Roofline
 from mien.machine import usable_cores
+from mien.metadata import DEFAULT_MODEL
 
 
 class CountingPredictor:

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from mien.analysis.classifier import DEFAULT_MODEL
 from mien.errors import ModelError
 from mien.evaluation.speed.memory import measure_memory
+from mien.metadata import DEFAULT_MODEL
 
 
 def test_neither_spaces_nor_modules_where_one_stands_are_in_the_way(

@@ -16,7 +16,7 @@ from mien.analysis.video.address import without_login
 from mien.analysis.video.table import TableWriter, open_table
 from mien.errors import MediaError
 from mien.folders import is_hidden, walk_files
-from mien.metadata import file_sha256
+from mien.metadata import file_sha256, model_path
 
 if TYPE_CHECKING:
     from mien.analysis.analyzer import Analyzer
@@ -233,13 +233,11 @@ def _remarks(video: "VideoFile", annotated: "AnnotatedVideo | None") -> Iterator
 
 def describe_run(clips: Sequence[str], options: ReadingOptions) -> dict[str, Any]:
     """Return what the rows of clips depend on, as JSON types; threads are none of it."""
-    from mien.analysis.classifier import DEFAULT_MODEL  # noqa: PLC0415 - opens ONNX Runtime
-
     names = ("every", "fps", "start_s", "end_s", "min_face", "uncertain_below", "tta")
     return {
         "the list of clips": [str(Path(clip).absolute()) for clip in clips],
         **{f"the state of {clip}": _file_state(Path(clip)) for clip in clips},
-        "the model's SHA-256": _model_sha256(options.model or DEFAULT_MODEL),
+        "the model's SHA-256": _model_sha256(model_path(options.model)),
         "the version of mien": mien.__version__,
         **{name: getattr(options, name) for name in names},
     }

@@ -130,17 +130,27 @@ class Timeline:
         self.smoothed = np.asarray(smoothed, np.float64).reshape(len(track), len(self.classes))
 
     @classmethod
-    def read(cls, table: str | os.PathLike[str]) -> Self:
-        """Return the timeline of a table that ``mien video`` wrote of one video.
+    def read(cls, table: str | os.PathLike[str], source: str | None = None) -> Self:
+        """Return the timeline of a video in a table that ``mien video`` wrote.
+
+        Args:
+            table: The table's file.
+            source: The video, as the column of that name has it; may be left out where the table
+                is of one.
 
         Raises:
-            MediaError: The file cannot be read, is no such table, or is of several videos.
+            MediaError: The file cannot be read, is no such table, or has no such video, or several
+                and none is named.
             MissingExtraError: It is Parquet, and pyarrow is not installed.
         """
+        frames = read_table(Path(table))
         try:
-            return cls(read_table(Path(table)))
+            timeline = cls(frame for frame in frames if source in (None, frame.source))
         except ValueError as error:
             raise MediaError(f"{table}: {error}") from error
+        if source is not None and not len(timeline):
+            raise MediaError(f"{table}: has no frame of {source}")
+        return timeline
 
     def __repr__(self) -> str:
         people = len(self.tracks)
@@ -255,7 +265,8 @@ class Timeline:
             self.source = frame.source
         elif frame.source != self.source:
             raise ValueError(
-                f"a timeline is of one video, this is of {self.source} and {frame.source}"
+                f"a timeline is of one video, this is of {self.source} and {frame.source}: "
+                f"name one as source"
             )
         elif frame.time_s < times[-1]:
             raise ValueError(f"frame {frame.index} is earlier than the one before it")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.analysis.analyzer import Analyzer
-from mien.analysis.classifier import DEFAULT_MODEL, softmax
+from mien.analysis.classifier import softmax
 from mien.analysis.media import read_picture
 from mien.errors import ModelError
 from mien.evaluation.calibration.model_calibration import read_uncertain_below
@@ -19,7 +19,7 @@ from mien.evaluation.explanation.network import open_differentiable
 from mien.evaluation.explanation.saliency import grad_cam, occlusion_sensitivity
 from mien.evaluation.predictor import Predictor, open_predictor
 from mien.expressions import unknown_name
-from mien.metadata import model_file
+from mien.metadata import DEFAULT_MODEL, model_file, model_path
 from mien.preprocess import crop_face
 from mien.results import Face, Probabilities
 
@@ -106,7 +106,7 @@ def explain_photo(
         ModelError: The ONNX file cannot be used, or has no gradients; or the model does not know
             that expression.
     """
-    file = DEFAULT_MODEL if model is None else Path(model)
+    file = model_path(model)
     reader = open_predictor(file)
     if expression is not None and expression not in reader.classes:
         raise ModelError(unknown_name("expression", expression, reader.classes))
