@@ -25,7 +25,7 @@ def evaluate(
         list[Path],
         typer.Argument(
             metavar="MODEL...",
-            help="A run's folder, a checkpoint, or an ONNX file; several are an ensemble.",
+            help="A run's folder, a checkpoint, an ONNX file, or 'mien-s'; several are an ensemble.",
         ),
     ],
     data: Annotated[
