@@ -31,6 +31,9 @@ CLASSICAL_FILE = "model.skops"
 #: Under this name an ensemble's ``data`` have its members' recipes.
 MEMBERS: Final = "members"
 
+#: Under this one a model's have what those that it learned from were chosen and calibrated on.
+CHOSEN: Final = "chosen"
+
 #: Version of this schema; a reader refuses a file of a newer one.
 SCHEMA = 1
 
@@ -156,7 +159,7 @@ class ModelMetadata:
             for name in ("recipe", "data", "metrics"):
                 if not isinstance(facts[name], dict):
                     raise TypeError(f"{name}: expected a table, got {facts[name]!r}")
-            _check_breaches(facts["data"])
+            _check_data(facts["data"])
             if not isinstance(facts.get("seen", ""), str):
                 raise TypeError(f"seen: expected a text, got {facts['seen']!r}")
             crop = {key: (float(x), float(y)) for key, (x, y) in dict(facts["crop"]).items()}
@@ -165,8 +168,10 @@ class ModelMetadata:
             raise ModelError(f"the model's metadata is damaged: {error!r}") from error
 
 
-def _check_breaches(data: Mapping[str, Any]) -> None:
-    """Refuse facts in which what was done against the protocol is no list."""
+def _check_data(data: Mapping[str, Any]) -> None:
+    """Refuse facts in which what was chosen on, or done against the protocol, is no list."""
+    for choice in _list(data.get(CHOSEN, [])):
+        dict(choice)
     for model in (data, *_list(data.get(MEMBERS, []))):
         for facts in (model, model.get("calibration", {}), model.get("quantization", {})):
             _list(facts.get("breaches", []))

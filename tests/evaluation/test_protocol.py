@@ -2,12 +2,14 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
 from mien.data.dataset import SPLITS, ExpressionDataset
+from mien.data.synthetic import synthetic_faces
 from mien.errors import ProtocolError
 from mien.evaluation import evaluate, read_evaluation
 from mien.evaluation.calibration.calibrate import calibrate, write_calibration
@@ -92,6 +94,27 @@ def test_being_chosen_on_these_faces_is_told(
     evaluation = evaluate(tmp_path, faces, "PrivateTest")
     assert evaluation.chosen_on
     assert evaluation.breaches[0].startswith("in training: PrivateTest is the test split")
+
+
+def test_what_it_learned_from_was_chosen_on_these_faces(
+    trained: Path, faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    other = synthetic_faces(70, seed=8)
+    parts = (faces, strangers(faces.split("PrivateTest")))
+
+    def is_told(name: str, **options: Any) -> list[bool]:
+        recipe = make_recipe(epochs=1, **options)
+        run = train(recipe, other, tmp_path / name, device="cpu").folder
+        train(recipe, other, run, resume=True, device="cpu")
+        models = (run, export(run, tmp_path / f"{name}.onnx").path)
+        return [evaluate(model, part, "PublicTest").chosen_on for part in parts for model in models]
+
+    assert is_told("alone") == [False, False, False, False]
+    assert is_told("further", initial=str(trained)) == [True, True, False, False]
+    teaching = {"teachers": [str(trained)], "share": 0.5}
+    assert is_told("taught", distillation=teaching) == [True, True, False, False]
+    of_both = export([tmp_path / "alone", tmp_path / "further"], tmp_path / "both.onnx").path
+    assert evaluate(of_both, faces, "PublicTest").chosen_on
 
 
 def test_being_calibrated_on_these_faces_is_told(

@@ -25,7 +25,7 @@ def evaluate(
         list[Path],
         typer.Argument(
             metavar="MODEL...",
-            help="A run's folder, a checkpoint, an ONNX file, or 'mien-s'; several are an ensemble.",
+            help="A run's folder, checkpoint, ONNX file, or 'mien-s'; several are an ensemble.",
         ),
     ],
     data: Annotated[
@@ -151,7 +151,8 @@ def _cautions(evaluation: "Evaluation") -> list[str]:
     lines = [f"AGAINST THE PROTOCOL: {breach}" for breach in evaluation.breaches]
     if evaluation.chosen_on:
         lines.append(
-            "the model's epoch or temperature was chosen on these faces, which flatters it a little"
+            "the epoch or temperature of the model, or of one that it learned from, was chosen on "
+            "these faces, which flatters it a little"
         )
     if evaluation.unseen is None:
         lines.append("which faces it learned from is not known: some of these may be among them")

@@ -81,8 +81,8 @@ class Evaluation:
         predictions: ``(N,)`` int64 what each was read as; None in an older version's.
         unseen: The figures without the faces that were learned from; None where those are not
             known of each model.
-        chosen_on: Whether the model's epoch or temperature was chosen on these faces, which
-            flatters it.
+        chosen_on: Whether the epoch or temperature of the model, or of one that it learned from,
+            was chosen on these faces, which flatters it.
         breaches: What was done against the protocol, on demand: a clause each.
         view: ``single``: each face as it is; ``flip``: averaged with its mirror image.
         version: Version of the package that measured.

@@ -13,7 +13,7 @@ from mien.data.seen_faces import SeenFaces
 from mien.evaluation.json_values import read_count, read_number
 from mien.evaluation.metrics import classification_metrics
 from mien.evaluation.predictor import Predictor
-from mien.metadata import MEMBERS
+from mien.metadata import CHOSEN, MEMBERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +121,8 @@ def training_breaches(predictors: Sequence[Predictor]) -> list[str]:
 def was_chosen_on(predictors: Sequence[Predictor], part: ExpressionDataset, split: str) -> bool:
     """Return whether an epoch, a setting or the temperature of any model was chosen on the faces.
 
+    What a model learned from, as one to start from or a teacher, counts too.
+
     Votes and repairs give the same faces another fingerprint, so that as many faces in each class
     are taken for the same ones too, unless all classes have as many.
     """
@@ -135,7 +137,7 @@ def was_chosen_on(predictors: Sequence[Predictor], part: ExpressionDataset, spli
         is_of(data, "validation", _table(data, "counts").get(split))
         or is_of(_table(data, "calibration"), "split", None)
         for predictor in predictors
-        for data in _with_members(predictor.data)
+        for data in (*_with_members(predictor.data), *predictor.data.get(CHOSEN, ()))
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mien.data.seen_faces import SeenFaces
 from mien.errors import CheckpointError, RecipeError
-from mien.metadata import BEST, CLASSICAL_FILE, model_file
+from mien.metadata import BEST, CHOSEN, CLASSICAL_FILE, model_file
 from mien.models import ClassicalConfig, build_model
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import recipe_from_dict
@@ -93,7 +93,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             classes=tuple(facts["classes"]),
             mean=float(facts["mean"]),
             std=float(facts["std"]),
-            data=facts["data"],
+            data={**facts["data"], CHOSEN: facts.get(CHOSEN, [])},
             epoch=int(content["epoch"]) + 1,
             weights=weights,
             seen=SeenFaces.from_text(facts["seen"]) if "seen" in facts else None,

@@ -13,7 +13,7 @@ from mien.data.seen_faces import SeenFaces, read_seen
 from mien.dequantization import float_weights
 from mien.errors import CheckpointError, MienError, ModelError, RecipeError
 from mien.folders import expand_home
-from mien.metadata import DEFAULT_MODEL, EMBEDDED, MEMBERS, ModelMetadata
+from mien.metadata import CHOSEN, DEFAULT_MODEL, EMBEDDED, MEMBERS, ModelMetadata
 from mien.models import build_model
 from mien.models.backbone import BackboneConfig
 from mien.preprocess import standardise
@@ -108,6 +108,7 @@ class Start:
         seen: The faces that were learned from before; None where there are none, or where the model
             to start from does not tell.
         breaches: What was done against the protocol before.
+        chosen: What the models before were chosen on, of a run that goes on.
     """
 
     mean: float
@@ -116,6 +117,7 @@ class Start:
     resumed: bool = False
     seen: SeenFaces | None = None
     breaches: tuple[str, ...] = ()
+    chosen: tuple[Mapping[str, Any], ...] = ()
 
 
 def load_start(recipe: Recipe, training: ExpressionDataset) -> Start:
@@ -152,6 +154,7 @@ def resumed_start(before: Mapping[str, Any]) -> Start:
         resumed=True,
         seen=SeenFaces.from_text(before["seen"]) if "seen" in before else None,
         breaches=tuple(before.get("breaches", ())),
+        chosen=tuple(before.get(CHOSEN, ())),
     )
 
 

@@ -39,7 +39,7 @@ from mien.data.dataset import ExpressionDataset, check_dataset
 from mien.data.protocol import refuse_breaches
 from mien.data.seen_faces import SeenFaces
 from mien.errors import CheckpointError
-from mien.metadata import BEST, CLASSICAL_FILE
+from mien.metadata import BEST, CHOSEN, CLASSICAL_FILE
 from mien.models import ClassicalConfig, count_multiply_adds, count_parameters
 from mien.preprocess import FACE_SIZE
 from mien.training.callbacks import AtomicCheckpointIO, Progress, Watcher, keep_checkpoint
@@ -50,7 +50,7 @@ from mien.training.initial import build_network, load_start, resumed_start
 from mien.training.losses import build_loss
 from mien.training.module import ExpressionModule, TrainingData
 from mien.training.processes import Processes, is_main_process
-from mien.training.protocol import learned_before, training_breaches
+from mien.training.protocol import chosen_before, learned_before, training_breaches
 from mien.training.recipe import Recipe, check_recipe
 from mien.training.recipe_file import is_same_recipe
 from mien.training.splits import describe_data, learning_splits
@@ -161,6 +161,7 @@ def train(  # noqa: PLR0913 - all but three by name only
         "data": data,
         "seen": seen.to_text(),
         "breaches": breaches,
+        CHOSEN: chosen_before(start, taught_by),
     }
     history = History(folder, keep=resume)
     watchers = [Watcher(recipe, history, watch)] if is_main_process() else []
