@@ -3,8 +3,8 @@
 Three networks learn from FER2013's labels; their ensemble teaches one of them further. That one and
 the VGG-style network teach a plain network from random weights, which goes on, taught by itself
 too, and another of the VGG-style's shape. These two, the first that was taught and one that learned
-from balanced classes teach a wider plain network: in int8, it is the model in the package. With three
-of its teachers it is the ensemble ``mien-l``::
+from balanced classes teach a wider plain network: in int8, it is the model in the package. With
+three of its teachers it is the ensemble ``mien-l``::
 
     python benchmarks/embedded_model.py --data fer2013.csv --work runs
 
