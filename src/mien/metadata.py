@@ -31,7 +31,7 @@ CLASSICAL_FILE = "model.skops"
 #: Under this name an ensemble's ``data`` have its members' recipes.
 MEMBERS: Final = "members"
 
-#: Under this one a model's have what those that it learned from were chosen and calibrated on.
+#: Under this name a model's ``data`` have what those that it learned from were chosen on.
 CHOSEN: Final = "chosen"
 
 #: Version of this schema; a reader refuses a file of a newer one.
