@@ -22,7 +22,7 @@ from mien.evaluation.calibration.model_calibration import (
     read_calibration,
 )
 from mien.evaluation.evaluation import FACE_BY_FACE
-from mien.metadata import CHOSEN, MEMBERS, ModelMetadata, file_sha256, model_file
+from mien.metadata import CHOSEN, MEMBERS, ModelMetadata, each_once, file_sha256, model_file
 from mien.models.ensemble import EnsembleNet, Member
 from mien.preprocess import FACE_SIZE, FER2013_CROP
 from mien.training.checkpoint import Checkpoint, load_checkpoint
@@ -162,7 +162,6 @@ def _ensemble(checkpoints: Sequence[Checkpoint], name: str) -> tuple[nn.Module, 
         for each, of in zip(checkpoints, told, strict=True)
     ]
     breaches = dict.fromkeys(breach for each in checkpoints for breach in each.breaches)
-    chosen = [choice for each in checkpoints for choice in each.data[CHOSEN]]
     seen = SeenFaces.union(each.seen for each in checkpoints)
     metadata = replace(
         told[0],
@@ -172,7 +171,7 @@ def _ensemble(checkpoints: Sequence[Checkpoint], name: str) -> tuple[nn.Module, 
         data={
             **first.data,
             "breaches": list(breaches),
-            CHOSEN: [choice for i, choice in enumerate(chosen) if choice not in chosen[:i]],
+            CHOSEN: each_once(choice for each in checkpoints for choice in each.data[CHOSEN]),
             MEMBERS: [_member_facts(of) for of in told],
         },
         metrics={},

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -57,6 +57,17 @@ def model_file(model: str | Path) -> Path:
     if not path.is_dir():
         return path
     return path / CLASSICAL_FILE if (path / CLASSICAL_FILE).is_file() else path / BEST
+
+
+def with_members(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return a model's facts and, of an exported ensemble, those of its members."""
+    return [data, *data.get(MEMBERS, ())]
+
+
+def each_once(choices: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return what models were chosen on, each once, in the order in which it is first told."""
+    told = list(choices)
+    return [choice for i, choice in enumerate(told) if choice not in told[:i]]
 
 
 def file_sha256(file: Path) -> str:

@@ -13,7 +13,7 @@ from mien.data.seen_faces import SeenFaces
 from mien.evaluation.json_values import read_count, read_number
 from mien.evaluation.metrics import classification_metrics
 from mien.evaluation.predictor import Predictor
-from mien.metadata import CHOSEN, MEMBERS
+from mien.metadata import CHOSEN, with_members
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def training_breaches(predictors: Sequence[Predictor]) -> list[str]:
     found = [
         f"in {work}: {breach}"
         for predictor in predictors
-        for data in _with_members(predictor.data)
+        for data in with_members(predictor.data)
         for work, facts in (
             ("training", data),
             ("calibration", _table(data, "calibration")),
@@ -137,13 +137,8 @@ def was_chosen_on(predictors: Sequence[Predictor], part: ExpressionDataset, spli
         is_of(data, "validation", _table(data, "counts").get(split))
         or is_of(_table(data, "calibration"), "split", None)
         for predictor in predictors
-        for data in (*_with_members(predictor.data), *predictor.data.get(CHOSEN, ()))
+        for data in (*with_members(predictor.data), *predictor.data.get(CHOSEN, ()))
     )
-
-
-def _with_members(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return a model's facts and, of an exported ensemble, those of its members."""
-    return [data, *data.get(MEMBERS, ())]
 
 
 def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from mien.data.dataset import ExpressionDataset
 from mien.data.protocol import learned_faces, seen_breach, swapped_splits, test_split_breach
 from mien.data.seen_faces import SeenFaces
-from mien.metadata import CHOSEN, MEMBERS
+from mien.metadata import CHOSEN, each_once, with_members
 from mien.training.initial import Start
 from mien.training.recipe import Recipe
 from mien.training.teachers import Teacher
@@ -42,9 +42,9 @@ def chosen_before(start: Start, teachers: Iterable[Teacher]) -> list[Mapping[str
     initial = [] if start.initial is None else [start.initial.data]
     found = list(start.chosen)
     for data in (*initial, *(teacher.data for teacher in teachers)):
-        found += [choice for facts in (data, *data.get(MEMBERS, ())) for choice in _choices(facts)]
+        found += [choice for facts in with_members(data) for choice in _choices(facts)]
         found += data.get(CHOSEN, ())
-    return [choice for i, choice in enumerate(found) if choice not in found[:i]]
+    return each_once(found)
 
 
 def _choices(facts: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
