@@ -11,7 +11,7 @@ three of its teachers it is the ensemble ``mien-l``::
 Each recipe says what its training starts from and who teaches it; that is made first. FER+'s votes,
 ``fer2013new.csv``, lie beside the data: some of the trainings take them in. What is in the folder
 already is not made again, and a training that was stopped goes on: call it again until it is done,
-which takes a day on two cores. The models are then ``runs/mien-s-plain.onnx`` and
+which takes a day on two cores. The models are then ``runs/mien-s.onnx`` and
 ``runs/mien-l.onnx``.
 """
 
@@ -31,16 +31,13 @@ from mien.training import Recipe, load_recipe, train
 from mien.training.checkpoint import LAST
 from mien.training.figures import recipe_names
 
-EMBEDDED: Final = "mien-s-plain"
+EMBEDDED: Final = "mien-s"
 ENSEMBLE: Final = "mien-l"
 #: The runs that a file is made of, where it is not the one of its name.
 MADE_OF: Final = {
-    "first-ensemble": ("mien-s-54", "mien-s-labels", "vgg"),
-    "mien-s": ("mien-s-taught",),
+    "first-ensemble": ("residual-54", "residual", "vgg"),
     ENSEMBLE: (EMBEDDED, "plain-taught-mild", "vgg-taught-mild", "balanced-large"),
 }
-#: The packaged recipe of a run that has another name.
-RECIPES: Final = {"mien-s-labels": "mien-s"}
 #: Below this probability the embedded model does not name an expression.
 UNCERTAIN_BELOW: Final = 0.4
 
@@ -86,14 +83,12 @@ class Maker:
         path = self.work / f"{name}.onnx"
         if not path.exists():
             runs = [self.run(run) for run in MADE_OF.get(name, (name,))]
-            model = runs[0].name if len(runs) == 1 else name
             if name == EMBEDDED:
-                model = "mien-s"
                 fit = calibrate(
                     runs[0], self.dataset, "PublicTest", uncertain_below=UNCERTAIN_BELOW
                 )
                 write_calibration(fit, runs[0], None)
-            full = export(runs, self.work / f"{name}-f32.onnx", name=model).path
+            full = export(runs, self.work / f"{name}-f32.onnx", name=name).path
             quantize(full, self.dataset, path, most_lost=self.most_lost)
         return path
 
@@ -116,9 +111,8 @@ class Maker:
 
 def _recipe_of(run: str) -> str:
     """Return the packaged recipe of a run, or the one that it was recorded with."""
-    name = RECIPES.get(run, run)
     recorded = Path(__file__).parent / "runs" / run / "recipe.toml"
-    return name if name in recipe_names() else str(recorded)
+    return run if run in recipe_names() else str(recorded)
 
 
 if __name__ == "__main__":

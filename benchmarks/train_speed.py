@@ -1,4 +1,4 @@
-"""How fast does the recipe ``mien-s`` train here, and what does augmentation cost?
+"""How fast does the recipe ``residual`` train here, and what does augmentation cost?
 
 One run prints images a second of the training step in float32 and in bf16, at 48 and at 32
 pixels, and what share that is of the rate of a large matrix product of the same precision; then
@@ -51,7 +51,7 @@ def main() -> None:
     native = has_bf16_hardware(torch.device("cpu"))
     print(f"{describe_machine('mien', 'torch')}, {arguments.threads} threads", end=", ")
     print(f"bf16 in hardware: {'yes' if native else 'no'}")
-    recipe = load_recipe("mien-s")
+    recipe = load_recipe("residual")
     faces = Faces(synthetic_faces(2000).split("Training"), torch.device("cpu"))
     variants, shares = {}, {}
     for size in (FACE_SIZE, 32):

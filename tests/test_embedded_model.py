@@ -42,11 +42,11 @@ def test_its_facts_are_those_of_the_packaged_recipe(model: ExpressionClassifier)
     facts = model.metadata
     assert model.classes == mien.EXPRESSIONS
     assert (facts.input_size, facts.crop) == (FACE_SIZE, FER2013_CROP)
-    assert recipe_from_dict(facts.recipe) == load_recipe("mien-s-plain"), "changed since"
+    assert recipe_from_dict(facts.recipe) == load_recipe("mien-s"), "changed since"
 
 
 def test_fine_tuning_begins_with_its_network() -> None:
-    assert load_recipe("fine-tune").model == load_recipe("mien-s-plain").model
+    assert load_recipe("fine-tune").model == load_recipe("mien-s").model
 
 
 def test_it_was_trained_and_chosen_by_the_protocol(model: ExpressionClassifier) -> None:

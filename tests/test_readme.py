@@ -25,7 +25,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 ONE_EPOCH = "--set epochs=1 --set batch_size=32"
 SMALL_PLAIN = f"{ONE_EPOCH} --set model.widths=[4,4,4] --set model.dense=[8]"
 TINY = {
-    "mien train mien-s": f"{ONE_EPOCH} --set progressive.epochs=0 --set model.widths=[8,16]"
+    "mien train residual": f"{ONE_EPOCH} --set progressive.epochs=0 --set model.widths=[8,16]"
     " --set model.blocks=1",
     "mien train deep-cnn": SMALL_PLAIN,
     "mien fine-tune": ONE_EPOCH,
@@ -129,10 +129,10 @@ def test_the_commands_run_in_their_order(desk: Path, monkeypatch: pytest.MonkeyP
         "drawn/one.html",
         "later.csv",
         "me.mp4",
-        "mien-s.onnx",
-        "mien-s-int8.onnx",
-        "runs/mien-s/best.ckpt",
-        "mien-s.html",
+        "residual.onnx",
+        "residual-int8.onnx",
+        "runs/residual/best.ckpt",
+        "residual.html",
         "exploration.html",
         "balanced/train/disgust",
         "runs/mine/best.ckpt",
@@ -145,7 +145,7 @@ def test_the_commands_run_in_their_order(desk: Path, monkeypatch: pytest.MonkeyP
         "audit.html",
         "cleaned.json",
         "labels.html",
-        "runs/mien-s/calibration.json",
+        "runs/residual/calibration.json",
         "trust.html",
         "trust.json",
         "explained.png",

@@ -16,16 +16,19 @@ from mien.training.checkpoint import load_checkpoint
 
 #: Of each training, what it starts from and who teaches it.
 CHAIN = {
-    "mien-s-taught": ("mien-s-labels", ["first-ensemble"]),
-    "plain-taught": ("", ["vgg", "mien-s"]),
-    "plain-taught-further": ("plain-taught", ["vgg", "mien-s"]),
-    "plain-taught-again": ("plain-taught-further", ["vgg", "mien-s", "plain-taught-further"]),
-    "vgg-taught": ("", ["vgg", "mien-s", "plain-taught-further"]),
-    "vgg-taught-mild": ("vgg-taught", ["vgg", "mien-s", "plain-taught-again"]),
-    "plain-taught-mild": ("plain-taught-again", ["vgg", "mien-s", "plain-taught-further"]),
-    "mien-s-plain": ("", ["mien-s", "plain-taught-mild", "vgg-taught-mild", "balanced-large"]),
+    "residual-taught": ("residual", ["first-ensemble"]),
+    "plain-taught": ("", ["vgg", "residual-taught"]),
+    "plain-taught-further": ("plain-taught", ["vgg", "residual-taught"]),
+    "plain-taught-again": (
+        "plain-taught-further",
+        ["vgg", "residual-taught", "plain-taught-further"],
+    ),
+    "vgg-taught": ("", ["vgg", "residual-taught", "plain-taught-further"]),
+    "vgg-taught-mild": ("vgg-taught", ["vgg", "residual-taught", "plain-taught-again"]),
+    "plain-taught-mild": ("plain-taught-again", ["vgg", "residual-taught", "plain-taught-further"]),
+    "mien-s": ("", ["residual-taught", "plain-taught-mild", "vgg-taught-mild", "balanced-large"]),
 }
-LABELLED = {"mien-s-54", "mien-s-labels", "vgg", "balanced-large"}
+LABELLED = {"residual-54", "residual", "vgg", "balanced-large"}
 
 
 def shrink(recipe: Recipe) -> Recipe:
@@ -47,10 +50,10 @@ def test_the_chain_ends_in_a_taught_model_and_makes_nothing_twice(
 ) -> None:
     maker = Maker(faces, tmp_path, device="cpu", change=shrink, most_lost=100)
 
-    path, large = maker.file("mien-s-plain"), maker.file("mien-l")
+    path, large = maker.file("mien-s"), maker.file("mien-l")
 
     facts, ensemble = map(metadata_of, (path, large))
-    assert (facts.name, facts.recipe["name"]) == ("mien-s", "mien-s-plain")
+    assert (facts.name, facts.recipe["name"]) == ("mien-s", "mien-s")
     assert facts.uncertain_below == 0.4
     assert np.isfinite(facts.temperature)
     assert ensemble.name == "mien-l"
@@ -60,14 +63,14 @@ def test_the_chain_ends_in_a_taught_model_and_makes_nothing_twice(
         recipe = load_checkpoint(tmp_path / run).recipe
         assert Path(recipe.initial).name == initial
         assert [Path(name).stem for name in recipe.distillation.teachers] == teachers
-    seen = load_checkpoint(tmp_path / "mien-s-plain").seen
+    seen = load_checkpoint(tmp_path / "mien-s").seen
     assert seen is not None
     assert seen.contains(faces.split("Training").images).all()
     assert not seen.contains(faces.split("PublicTest").images).any()
     made = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
 
-    assert (maker.file("mien-s-plain"), maker.file("mien-l")) == (path, large)
-    assert maker.run("mien-s-plain") == tmp_path / "mien-s-plain"
+    assert (maker.file("mien-s"), maker.file("mien-l")) == (path, large)
+    assert maker.run("mien-s") == tmp_path / "mien-s"
 
     after = {file: file.stat().st_mtime_ns for file in made if file.suffix in {".ckpt", ".onnx"}}
     assert after == {file: made[file] for file in after}

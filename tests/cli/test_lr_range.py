@@ -24,7 +24,7 @@ def data(faces: ExpressionDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_suggestion_is_what_train_takes(data: Path) -> None:
     options = ["--data", str(data), "--lowest", "1e-4", "--steps", "30", *TINY]
 
-    done = CliRunner().invoke(app, ["lr-range", "mien-s", *options])
+    done = CliRunner().invoke(app, ["lr-range", "residual", *options])
 
     assert done.exit_code == 0, done.output
     assert "steepest descent" in done.stderr
@@ -39,7 +39,7 @@ def test_the_suggestion_is_what_train_takes(data: Path) -> None:
     "options", [["--steps", "2"], ["--lowest", "2"], ["--output", "curve.xyz"]]
 )
 def test_wrong_options_are_told(data: Path, options: list[str]) -> None:
-    done = CliRunner().invoke(app, ["lr-range", "mien-s", "--data", str(data), *options])
+    done = CliRunner().invoke(app, ["lr-range", "residual", "--data", str(data), *options])
 
     assert done.exit_code == 2
     assert not list(Path().glob("*.png"))

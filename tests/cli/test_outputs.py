@@ -74,7 +74,7 @@ def test_what_is_read_is_known_by_its_other_names(tmp_path: Path) -> None:
 def test_an_empty_path_is_told() -> None:
     with pytest.raises(typer.BadParameter, match="an empty path"):
         parse_output("")
-    result = CliRunner().invoke(app, ["train", "mien-s", "--output", ""])
+    result = CliRunner().invoke(app, ["train", "residual", "--output", ""])
     assert result.exit_code == 2
     assert "an empty path" in result.stderr
 

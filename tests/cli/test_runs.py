@@ -51,7 +51,7 @@ def test_classes_of_ones_own_are_opened_for_every_training(
         for number in np.flatnonzero(faces.labels == label)[:3]:
             Image.fromarray(faces.images[number]).save(tmp_path / "own" / name / f"{number}.png")
 
-    _, dataset = open_inputs("mien-s", None, tmp_path / "own", device="cpu", own_classes=True)
+    _, dataset = open_inputs("residual", None, tmp_path / "own", device="cpu", own_classes=True)
 
     assert dataset.classes == ("happy", "joy")
 
@@ -67,7 +67,7 @@ def test_votes_are_looked_for_where_what_is_varied_asks_for_them(
     save_dataset(faces, tmp_path / "faces.npz")
     options = ["--data", str(tmp_path / "faces.npz"), "--output", str(tmp_path / "out")]
 
-    done = CliRunner().invoke(app, [call[0], "mien-s", *call[1:], *options])
+    done = CliRunner().invoke(app, [call[0], "residual", *call[1:], *options])
 
     assert isinstance(done.exception, DataError)
     assert "votes" in str(done.exception)

@@ -19,7 +19,7 @@ TINY = [
 def command(faces: ExpressionDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.chdir(tmp_path)
     save_dataset(faces, tmp_path / "faces.npz")
-    return ["sweep", "mien-s", "--data", str(tmp_path / "faces.npz"), *TINY]
+    return ["sweep", "residual", "--data", str(tmp_path / "faces.npz"), *TINY]
 
 
 def test_a_sweep_ends_in_a_table_and_a_plot(command: list[str]) -> None:
@@ -28,10 +28,10 @@ def test_a_sweep_ends_in_a_table_and_a_plot(command: list[str]) -> None:
     done = CliRunner().invoke(app, varied)
 
     assert done.exit_code == 0, done.output
-    assert done.stdout.split() == ["runs/sweep-mien-s/sweep.csv", "runs/sweep-mien-s/sweep.png"]
+    assert done.stdout.split() == ["runs/sweep-residual/sweep.csv", "runs/sweep-residual/sweep.png"]
     assert "4 runs" in done.stderr
     assert done.stderr.count(" ± ") == 2
-    assert Path("runs/sweep-mien-s/batch_size=64,seed=1/run.json").is_file()
+    assert Path("runs/sweep-residual/batch_size=64,seed=1/run.json").is_file()
     assert all(Path(line).is_file() for line in done.stdout.split())
 
 

@@ -47,10 +47,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_train_evaluate_export_is_the_whole_way(data: Path, tmp_path: Path) -> None:
     run = CliRunner()
-    trained = run.invoke(app, ["train", "mien-s", "--data", str(data), *settings()])
+    trained = run.invoke(app, ["train", "residual", "--data", str(data), *settings()])
     assert trained.exit_code == 0, trained.output
     folder = trained.stdout.strip().splitlines()[-1]
-    assert folder.startswith("runs/mien-s-")
+    assert folder.startswith("runs/residual-")
     assert "epoch   1/1" in trained.stderr
 
     measured = run.invoke(app, ["evaluate", folder, "--data", str(data), "--json"])
@@ -101,7 +101,7 @@ def test_evaluation_tables_are_for_people(data: Path, trained: Path) -> None:
 
 
 def test_a_run_that_is_there_is_not_overwritten(data: Path) -> None:
-    command = ["train", "mien-s", "--data", str(data), "--output", "run", *settings()]
+    command = ["train", "residual", "--data", str(data), "--output", "run", *settings()]
     assert CliRunner().invoke(app, command).exit_code == 0
 
     again = CliRunner().invoke(app, command)
@@ -112,7 +112,7 @@ def test_a_run_that_is_there_is_not_overwritten(data: Path) -> None:
 
 
 def test_a_folders_name_is_no_markup(data: Path) -> None:
-    command = ["train", "mien-s", "--data", str(data), "-o", "runs/[/bold]z", *settings()]
+    command = ["train", "residual", "--data", str(data), "-o", "runs/[/bold]z", *settings()]
 
     done = CliRunner().invoke(app, command, catch_exceptions=False)
 
@@ -122,9 +122,9 @@ def test_a_folders_name_is_no_markup(data: Path) -> None:
 
 
 def test_resume_takes_the_newest_run_of_the_recipe(data: Path) -> None:
-    command = ["train", "mien-s", "--data", str(data), *settings()]
+    command = ["train", "residual", "--data", str(data), *settings()]
     nothing = CliRunner().invoke(app, [*command, "--resume"])
-    assert "no run of mien-s" in str(nothing.exception)
+    assert "no run of residual" in str(nothing.exception)
 
     folder = CliRunner().invoke(app, command).stdout.strip()
     resumed = CliRunner().invoke(app, [*command, "--resume"])
@@ -136,9 +136,9 @@ def test_resume_takes_the_newest_run_of_the_recipe(data: Path) -> None:
 def test_mistakes_are_told(data: Path) -> None:
     unknown = CliRunner().invoke(app, ["train", "mien-z", "--data", str(data)])
     assert isinstance(unknown.exception, RecipeError)
-    device = CliRunner().invoke(app, ["train", "mien-s", "--device", "tpu"])
+    device = CliRunner().invoke(app, ["train", "residual", "--device", "tpu"])
     assert device.exit_code == 2
-    no_data = CliRunner().invoke(app, ["train", "mien-s"])
+    no_data = CliRunner().invoke(app, ["train", "residual"])
     assert "MIEN_FER2013" in str(no_data.exception)
     assert not Path("runs").exists()
 
@@ -146,7 +146,10 @@ def test_mistakes_are_told(data: Path) -> None:
 def test_a_missing_extra_names_the_line_to_install() -> None:
     code = "import sys; sys.modules['torch'] = None; from mien.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code, "train", "mien-s"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, "train", "residual"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 2
@@ -178,7 +181,7 @@ def test_other_processes_are_started_from_windows_program_too(
 def test_ctrl_c_says_how_to_go_on(
     data: Path, tmp_path: Path, interrupt: Callable[..., str]
 ) -> None:
-    command = ["train", "mien-s", "--data", str(data), "--output", "run"]
+    command = ["train", "residual", "--data", str(data), "--output", "run"]
     process = subprocess.Popen(
         [sys.executable, "-m", "mien", *command, *settings("epochs=5000", "batch_size=32")],
         stderr=subprocess.PIPE,
@@ -234,7 +237,7 @@ def test_fine_tuning_reads_ones_own_classes(own_faces: Path, tmp_path: Path) -> 
 def test_fine_tuning_starts_from_a_run(own_faces: Path, data: Path) -> None:
     run = CliRunner()
     begun = run.invoke(
-        app, ["train", "mien-s", "--data", str(data), "--output", "runs/first", *settings()]
+        app, ["train", "residual", "--data", str(data), "--output", "runs/first", *settings()]
     )
     assert begun.exit_code == 0, begun.output
 
@@ -264,7 +267,7 @@ def test_votes_are_read_where_a_recipe_asks_for_them(
         for code, votes in zip(voted.split_codes, voted.votes, strict=True)
     ]
     (tmp_path / "fer2013new.csv").write_text("\n".join(rows) + "\n")
-    command = ["train", "mien-s", "--data", "fer2013.csv", *settings("data.votes=0.3")]
+    command = ["train", "residual", "--data", "fer2013.csv", *settings("data.votes=0.3")]
 
     trained = CliRunner().invoke(app, [*command, "--output", "runs/voted"])
     assert trained.exit_code == 0, trained.output

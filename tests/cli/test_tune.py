@@ -24,7 +24,7 @@ TINY = [
 def command(faces: ExpressionDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.chdir(tmp_path)
     save_dataset(faces, tmp_path / "faces.npz")
-    return ["tune", "mien-s", "--data", str(tmp_path / "faces.npz"), *TINY]
+    return ["tune", "residual", "--data", str(tmp_path / "faces.npz"), *TINY]
 
 
 def test_the_best_recipe_is_one_to_train(command: list[str]) -> None:
@@ -33,12 +33,12 @@ def test_the_best_recipe_is_one_to_train(command: list[str]) -> None:
     done = run.invoke(app, [*command, "--trials", "3", "--set", "epochs=1"])
 
     assert done.exit_code == 0, done.output
-    assert done.stdout.strip() == "runs/tune-mien-s/best.toml"
+    assert done.stdout.strip() == "runs/tune-residual/best.toml"
     assert "searching optimizer.lr=" in done.stderr
     assert "label_smoothing" in done.stderr
     assert done.stderr.count(" complete ") >= 3
     assert "Trial " not in done.stderr, "Optuna keeps quiet"
-    trained = run.invoke(app, ["train", "runs/tune-mien-s/best.toml", *command[2:4]])
+    trained = run.invoke(app, ["train", "runs/tune-residual/best.toml", *command[2:4]])
     assert trained.exit_code == 0, trained.output
 
 
@@ -65,11 +65,11 @@ def test_ctrl_c_says_how_to_go_on(
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(mien.__file__).parents[1])},
     )
-    last = tmp_path / "runs/tune-mien-s/trial-0000/last.ckpt"
+    last = tmp_path / "runs/tune-residual/trial-0000/last.ckpt"
     told = interrupt(process, last.exists, limit=300, ends_within=120)
 
     assert process.returncode == 130
     assert "Traceback" not in told
-    assert "go on with the same command: mien tune mien-s" in told
-    table = (tmp_path / "runs/tune-mien-s/trials.csv").read_text().splitlines()
+    assert "go on with the same command: mien tune residual" in told
+    table = (tmp_path / "runs/tune-residual/trials.csv").read_text().splitlines()
     assert [row.split(",")[1] for row in table[1:]] == ["fail", "waiting"]

@@ -129,7 +129,7 @@ def test_the_embedded_model_can_be_started_from(faces: ExpressionDataset) -> Non
 
     network = build_network(initial.recipe, faces, begin(initial))
 
-    assert initial.recipe.name == "mien-s-plain"
+    assert initial.recipe.name == "mien-s"
     some = faces.take(range(20))
     started = logits(network, some, mean=initial.mean, std=initial.std)
     answers = torch.from_numpy(open_predictor(DEFAULT_MODEL).logits(some.images))

@@ -91,8 +91,10 @@ def test_mien_s_is_packaged() -> None:
 
 
 def test_a_recipe_survives_being_written(tmp_path: Path) -> None:
-    recipe = load_recipe("mien-s", ["optimizer.lr=0.02", "model.widths=[8, 16]", "model.blocks=1"])
-    path = tmp_path / "mien-s.toml"
+    recipe = load_recipe(
+        "residual", ["optimizer.lr=0.02", "model.widths=[8, 16]", "model.blocks=1"]
+    )
+    path = tmp_path / "residual.toml"
     path.write_text(recipe.to_toml())
 
     assert load_recipe(path) == recipe
@@ -100,14 +102,14 @@ def test_a_recipe_survives_being_written(tmp_path: Path) -> None:
 
 
 def test_overrides_reach_into_tables() -> None:
-    recipe = load_recipe("mien-s", ["epochs=3", "schedule.name=linear", "optimizer.lr=1"])
+    recipe = load_recipe("residual", ["epochs=3", "schedule.name=linear", "optimizer.lr=1"])
 
     assert (recipe.epochs, recipe.schedule.name, recipe.optimizer.lr) == (3, "linear", 1.0)
 
 
 @pytest.mark.parametrize(("text", "blocks"), [("1", 1), ("[1, 2, 1, 2]", (1, 2, 1, 2))])
 def test_blocks_are_one_number_or_one_a_stage(text: str, blocks: int | tuple[int, ...]) -> None:
-    recipe = load_recipe("mien-s", [f"model.blocks={text}"])
+    recipe = load_recipe("residual", [f"model.blocks={text}"])
 
     assert recipe.to_dict()["model"]["blocks"] == blocks
     assert recipe_from_dict(recipe.to_dict()) == recipe
@@ -152,7 +154,7 @@ def test_blocks_are_one_number_or_one_a_stage(text: str, blocks: int | tuple[int
 )
 def test_a_wrong_override_says_what_is_wrong(override: str, message: str) -> None:
     with pytest.raises(RecipeError, match=r"^[^\n]+$") as error:
-        load_recipe("mien-s", [override])
+        load_recipe("residual", [override])
 
     assert message in str(error.value)
 
@@ -212,12 +214,12 @@ def test_any_text_survives_being_written(tmp_path: Path) -> None:
             ["progressive.epochs=1", "model.pooling=average", "progressive.size=16"],
             "",
         ),
-        ("mien-s", ["progressive.epochs=-1"], "0 or more"),
+        ("residual", ["progressive.epochs=-1"], "0 or more"),
         ("resnet50", ["data.scaling=standardise"], "'unit' with timm"),
         ("resnet50", ["progressive.epochs=1"], "48 with this network"),
         ("vgg", ["optimizer.switch_epoch=60"], "below 60"),
         (
-            "mien-s",
+            "residual",
             [
                 "optimizer.switch_epoch=40",
                 "schedule.restart_epochs=[50]",

@@ -105,8 +105,14 @@ def test_a_teacher_that_cannot_teach_is_refused(
         load_teachers(make_recipe(distillation={"teachers": [str(trained)]}), ("happy", "sad"))
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         load_teachers(make_recipe(distillation={"teachers": [str(tmp_path)]}), ("happy",))
-    with pytest.raises(ModelError, match="no model at"):
-        load_teachers(make_recipe(distillation={"teachers": ["none.onnx"]}), ("happy",))
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    with pytest.raises(ModelError, match=r"broken\.onnx"):
+        load_teachers(
+            make_recipe(distillation={"teachers": [str(tmp_path / "broken.onnx")]}), ("happy",)
+        )
+    absent = make_recipe(distillation={"teachers": [str(trained), "a.onnx", "b.onnx"]})
+    with pytest.raises(RecipeError, match=r"^distillation.teachers: a.onnx, b.onnx not found: "):
+        load_teachers(absent, ("happy",))
     with pytest.raises(RecipeError, match=r"progressive.epochs: expected 0 with"):
         make_recipe(distillation={"teachers": ["x"]}, progressive={"epochs": 1})
     with pytest.raises(RecipeError, match=r"distillation.share: expected 0 to 1, got 2\.0"):

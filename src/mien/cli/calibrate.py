@@ -52,7 +52,7 @@ def calibrate(
     file is copied, with the temperature in its metadata; its network stays as it is. The most
     probable expression of a face never changes; loss and calibration do, so measure anew.
 
-    Example: mien calibrate runs/mien-s-20261120-233000 --data fer2013.csv --uncertain-below 0.4
+    Example: mien calibrate runs/residual-20261120-233000 --data fer2013.csv --uncertain-below 0.4
     """
     is_onnx = model_file(model).suffix == ".onnx"
     _check_call(model, output, is_onnx=is_onnx, in_place=in_place)

@@ -35,7 +35,7 @@ def compare(
 
     All must have been measured on the same split of the same data.
 
-    Example: mien compare runs/mien-s runs/vgg --output comparison.html
+    Example: mien compare runs/residual runs/vgg --output comparison.html
     """
     check_output(output, suffixes=PAGE)
     with require_extra("train"):

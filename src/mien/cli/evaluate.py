@@ -62,7 +62,7 @@ def evaluate(
     newest replace earlier ones, but where the model and the faces are the same, speed, explanation
     and robustness stay until they are measured again.
 
-    Example: mien evaluate runs/mien-s-20261120-233000 --data fer2013.csv --report report.html
+    Example: mien evaluate runs/residual-20261120-233000 --data fer2013.csv --report report.html
     """
     sources = models if data is None else [*models, data]
     check_output(output, suffixes=(".json",), sources=sources)

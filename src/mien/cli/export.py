@@ -30,7 +30,7 @@ def export(
     ONNX Runtime's answers are checked against torch's before anything is written. An ensemble's
     probabilities are the mean of its runs'.
 
-    Example: mien export runs/mien-s-20261120-233000 --output mien-s.onnx
+    Example: mien export runs/residual-20261120-233000 --output residual.onnx
     """
     if len(runs) > 1 and output is None:
         raise typer.BadParameter("an ensemble is of no run: say where its file goes with --output")

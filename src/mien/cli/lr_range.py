@@ -41,7 +41,7 @@ def lr_range(
     Two rates are told: where the loss fell fastest, which is the one suggested, and a tenth of
     where it was lowest. They should be close; if not, look at the curve.
 
-    Example: mien lr-range mien-s --data fer2013.csv
+    Example: mien lr-range residual --data fer2013.csv
     """
     check_output(output, suffixes=FORMATS)
     with require_extra("train"):

@@ -48,7 +48,7 @@ def quantize(
     It is a quarter of the size, and is used wherever the float32 file is. Nothing is written where
     more accuracy is lost than allowed, and than chance explains: a few faces cannot tell.
 
-    Example: mien quantize mien-s.onnx --data fer2013.csv --output mien-s-int8.onnx
+    Example: mien quantize residual.onnx --data fer2013.csv --output residual-int8.onnx
     """
     check_output(output, suffixes=(".onnx",), sources=[model])
     if output is None:

@@ -50,7 +50,7 @@ def sweep(
     The same command goes on with a sweep that was stopped, and with more values or seeds it
     trains only what is new.
 
-    Example: mien sweep mien-s --vary batch_size=64,128,256 --seeds 0,1,2 --set epochs=10
+    Example: mien sweep residual --vary batch_size=64,128,256 --seeds 0,1,2 --set epochs=10
     """
     check_output(output)
     numbers = _numbers(seeds)

@@ -61,7 +61,7 @@ def train(
 ) -> None:
     """Train a recipe; best and last checkpoints are kept every epoch.
 
-    Example: mien train mien-s --data fer2013.csv --set epochs=10
+    Example: mien train residual --data fer2013.csv --set epochs=10
     """
     check_output(output)
     if devices * nodes > 1 and output is None:

@@ -75,7 +75,7 @@ def tune(
     The same command goes on with a search that was stopped, and started several times it shares
     the work among as many workers.
 
-    Example: mien tune mien-s --trials 30 --search "optimizer.lr=1e-3..1:log" --set epochs=10
+    Example: mien tune residual --trials 30 --search "optimizer.lr=1e-3..1:log" --set epochs=10
     """
     check_output(output)
     with require_extra("train"):

@@ -25,7 +25,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     """Read a packaged recipe by name, or a TOML file by path.
 
     Args:
-        name_or_path: ``mien-s``, or ``my-recipe.toml``.
+        name_or_path: ``vgg``, or ``my-recipe.toml``.
         overrides: ``key=value`` each, with dots into tables and values written as in TOML, e.g.
             ``optimizer.lr=0.01``; a bare word is taken as text. A change of ``model.name`` leaves
             the options of the network before: another has its own.

@@ -97,11 +97,18 @@ def load_teachers(recipe: Recipe, classes: Sequence[str]) -> list[Teacher]:
     """Load what a recipe is taught by.
 
     Raises:
-        CheckpointError: A run or checkpoint is missing, damaged or unsafe.
-        ModelError: An ONNX file is missing, or not one of mien.
-        RecipeError: One has other classes.
+        CheckpointError: A run has no checkpoint, or one is damaged or unsafe.
+        ModelError: An ONNX file is not one of mien.
+        RecipeError: One is missing, or has other classes.
     """
-    teachers = [load_teacher(name) for name in recipe.distillation.teachers]
+    names = recipe.distillation.teachers
+    if missing := [name for name in names if not find_model(name).exists()]:
+        raise RecipeError(
+            f"distillation.teachers: {', '.join(missing)} not found: make them first (those of "
+            "mien's own recipes by benchmarks/embedded_model.py), name others, or learn without "
+            "by --set 'distillation.teachers=[]'"
+        )
+    teachers = [load_teacher(name) for name in names]
     for each in teachers:
         if each.classes != tuple(classes):
             raise RecipeError(
