@@ -1,9 +1,10 @@
-"""How does FER2013 frame a face, and what does the way through detector and crop cost?
+r"""How does FER2013 frame a face, and what does the way through detector and crop cost?
 
 Runs the detector over FER2013's Training images, prints where eyes and mouth lie in them, and with
 a model compares PublicTest accuracy on the plain pixels with that on crops cut out anew::
 
-    python benchmarks/crop_geometry.py --data fer2013.csv --model mien-s.onnx
+    python benchmarks/crop_geometry.py --data fer2013.csv \
+        --model src/mien/analysis/weights/mien-s.onnx
 
 ``mien.preprocess.FER2013_CROP`` comes from this script. FER2013 images are tight crops of 48 × 48
 pixels: they are enlarged, and their borders repeated around them, to give the detector the context

@@ -95,7 +95,7 @@ class Maker:
     def run(self, name: str) -> Path:
         """Return the run of that name, made after its teachers and what it starts from."""
         folder = self.work / name
-        recipe = self.change(load_recipe(_recipe_of(name)))
+        recipe = replace(self.change(load_recipe(_recipe_of(name))), name=name)
         initial = str(self.run(recipe.initial)) if recipe.initial else ""
         teachers = tuple(str(self.file(Path(one).stem)) for one in recipe.distillation.teachers)
         taught = replace(recipe.distillation, teachers=teachers)

@@ -29,6 +29,15 @@ def test_so_does_one_of_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert raised.value.filename == str(tmp_path / "page.html")
 
 
+def test_a_name_may_be_as_long_as_names_can_be(tmp_path: Path) -> None:
+    path = tmp_path / f"{'a' * 251}.csv"
+
+    with atomic_write(path) as temporary:
+        temporary.write_text("whole")
+
+    assert path.read_text() == "whole"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no Unix modes")
 def test_a_file_may_be_read_by_whom_a_plain_one_may(tmp_path: Path) -> None:
     (tmp_path / "plain.csv").touch()

@@ -139,6 +139,17 @@ def test_a_file_that_differs_is_not_written(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_model_whose_answers_are_not_numbers_is_not_written(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    wild = make_recipe(epochs=1, optimizer={"name": "sgd", "lr": 1e30})
+    train(wild, faces, tmp_path / "run", device="cpu")
+
+    with pytest.raises(CheckpointError, match="not numbers, as after a training that diverged"):
+        export(tmp_path / "run", tmp_path / "wild.onnx")
+    assert not (tmp_path / "wild.onnx").exists()
+
+
 def test_figures_of_another_checkpoint_do_not_travel(
     trained: Path, faces: ExpressionDataset, tmp_path: Path
 ) -> None:

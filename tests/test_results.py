@@ -87,13 +87,15 @@ def test_no_face_is_an_empty_result_with_a_row() -> None:
 
 
 def test_a_class_does_not_take_the_column_of_something_else() -> None:
-    probabilities = Probabilities(("face", "left", "none"), (0.2, 0.7, 0.1))
+    names = ("face", "left", "none", "nose_x", "smoothed_none")
+    probabilities = Probabilities(names, (0.2, 0.5, 0.1, 0.15, 0.05))
     face = Face((10.0, 1.0, 20.0, 9.0), 0.5, None, probabilities)
 
     (row,) = FrameResult("a.jpg", (30, 30), (face,)).to_records()
 
     assert (row["face"], row["left"]) == (0, 10.0)
-    assert (row["class_face"], row["class_left"], row["none"]) == (0.2, 0.7, 0.1)
+    assert (row["class_face"], row["class_left"], row["none"]) == (0.2, 0.5, 0.1)
+    assert (row["class_nose_x"], row["class_smoothed_none"]) == (0.15, 0.05), "video's have those"
 
 
 def test_too_improbable_an_expression_is_not_told() -> None:

@@ -43,7 +43,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Absolute, since FFmpeg takes what stands before a colon in a relative one for a protocol.
     folder = path.parent.absolute()
-    temporary = folder / f".{path.stem}.{secrets.token_hex(6)}{path.suffix}"
+    # Not the whole name, which may be as long as names can be.
+    temporary = folder / f".{path.stem[:32]}.{secrets.token_hex(6)}{path.suffix}"
     with _errors_named(path):
         # With the mode of a plain open(). tempfile makes files that only the owner reads, and to
         # widen that fails on disks without Unix modes, where the whole work is then lost.

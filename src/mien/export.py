@@ -76,9 +76,9 @@ def export(
         name: What the model is called; by default as its recipe, an ensemble as its file.
 
     Raises:
-        CheckpointError: The run cannot be used, ONNX Runtime's answers differ from torch's, or the
-            runs of an ensemble know different classes or were chosen on different faces, or one is
-            repeated.
+        CheckpointError: The run cannot be used, its answers are not numbers, ONNX Runtime's differ
+            from torch's, or the runs of an ensemble know different classes or were chosen on
+            different faces, or one is repeated.
         ValueError: An ensemble has no path.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
@@ -96,6 +96,11 @@ def export(
     with atomic_write(path) as temporary:
         _write_onnx(network, metadata, temporary)
         parity = {batch: _difference(network, temporary, batch) for batch in PARITY_BATCHES}
+        if not np.isfinite(list(parity.values())).all():
+            raise CheckpointError(
+                f"{runs[0]}: its answers are not numbers, as after a training that diverged; not "
+                "written"
+            )
         if max(parity.values()) > PARITY_LIMIT:
             raise CheckpointError(
                 f"{runs[0]}: ONNX Runtime differs from torch by {parity}; not written"

@@ -79,7 +79,8 @@ def decode_picture(
     with _told_as_media_error(name, max_pixels), warnings.catch_warnings():
         # Pillow warns from 89 megapixels on; the limit is checked below.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", message="Corrupt EXIF data")
+        # Of a damaged part that it does without it warns too, with its own source code.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
         if formats is not None:
             _check_scans(file, name)
         with Image.open(file, formats=formats) as image:

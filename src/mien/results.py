@@ -16,12 +16,18 @@ from mien.expressions import UNCERTAIN, check_uncertain_below
 #: of its face.
 _ROW_COLUMNS: Final = ("source", "frame", "time_s", "width", "height", "face", "track")
 FACE_COLUMNS: Final = ("expression", "confidence", "left", "top", "right", "bottom", "score")
-_TAKEN: Final = frozenset((*_ROW_COLUMNS, *FACE_COLUMNS))
+#: Names of the landmarks, in the order of :attr:`Face.landmarks`; left as seen in the picture.
+LANDMARKS: Final = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+LANDMARK_COLUMNS: Final = tuple(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
+_TAKEN: Final = frozenset((*_ROW_COLUMNS, *FACE_COLUMNS, *LANDMARK_COLUMNS))
 
 
 def class_column(name: str) -> str:
-    """Return the column of a class's probability: its name, or ``class_left`` for ``left``."""
-    return f"class_{name}" if name in _TAKEN else name
+    """Return the column of a class's probability: its name, or ``class_left`` for ``left``.
+
+    So is one that begins like the columns of smoothed probabilities.
+    """
+    return f"class_{name}" if name in _TAKEN or name.startswith("smoothed_") else name
 
 
 class Probabilities(Mapping[str, float]):

@@ -51,6 +51,13 @@ def test_flip_is_the_mean_of_a_face_and_its_mirror_image(tiny_model: Path) -> No
     np.testing.assert_array_equal(flip.logits(faces), single.logits(faces))
 
 
+@pytest.mark.parametrize("tta", [None, "flip"])
+def test_no_faces_have_no_probabilities(tiny_model: Path, tta: Literal["flip"] | None) -> None:
+    nobody = np.empty((0, 48, 48), np.uint8)
+
+    assert ExpressionClassifier(tiny_model, tta=tta).classify(nobody).shape == (0, 7)
+
+
 def test_other_test_time_augmentations_are_refused(tiny_model: Path) -> None:
     wrong: Any = "rotate"
     with pytest.raises(ValueError, match="tta must be None or 'flip', got 'rotate'"):

@@ -215,6 +215,8 @@ def test_a_name_that_no_file_can_have_is_told() -> None:
         read_picture(name)
     with pytest.raises(MediaError, match="cannot be read: File name too long"):
         list(find_pictures([name]))
+    with pytest.raises(MediaError, match=r"a\\x00b\.jpg.*no such file"):
+        read_picture("a\0b.jpg")
 
 
 def test_a_clip_is_told_where_clips_are_read(tmp_path: Path) -> None:
@@ -232,10 +234,11 @@ def test_a_data_url_is_told_without_its_data() -> None:
     assert len(str(raised.value)) < 200
 
 
-@pytest.mark.parametrize("url", ["https://example.org/a.jpg", "rtsp://camera/1"])
-def test_urls_are_refused(url: str) -> None:
-    with pytest.raises(MediaError, match="download it first"):
+@pytest.mark.parametrize("url", ["https://me:secret@example.org/a.jpg", "rtsp://camera/1"])
+def test_urls_are_refused_and_no_password_told(url: str) -> None:
+    with pytest.raises(MediaError, match="download it first") as refused:
         read_picture(url)
+    assert "secret" not in str(refused.value)
     with pytest.raises(MediaError, match="download it first"):
         list(find_pictures([url]))
 

@@ -61,6 +61,7 @@ def test_the_chain_ends_in_a_taught_model_and_makes_nothing_twice(
     assert runs == LABELLED | set(CHAIN)
     for run, (initial, teachers) in CHAIN.items():
         recipe = load_checkpoint(tmp_path / run).recipe
+        assert recipe.name == run
         assert Path(recipe.initial).name == initial
         assert [Path(name).stem for name in recipe.distillation.teachers] == teachers
     seen = load_checkpoint(tmp_path / "mien-s").seen

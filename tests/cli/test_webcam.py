@@ -136,6 +136,28 @@ def test_sigterm_ends_it_with_all_written(clip: Path, sad_model: Path, tmp_path:
     assert sorted(tmp_path.iterdir()) == sorted([table, record, slow])
 
 
+@pytest.mark.parametrize("option", ["--output", "--record"])
+def test_a_source_of_which_no_frame_can_be_decoded_is_told(
+    clip: Path, sad_model: Path, tmp_path: Path, option: str
+) -> None:
+    cut = tmp_path / "cut.mp4"
+    with av.open(str(clip)) as whole, av.open(str(cut), "w") as output:
+        stream = output.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            if packet.size:
+                damaged = av.Packet(bytes(packet.size))
+                damaged.pts, damaged.dts = packet.pts, packet.dts
+                damaged.time_base, damaged.stream = packet.time_base, stream
+                output.mux(damaged)
+    made = tmp_path / ("seen.mp4" if option == "--record" else "faces.csv")
+
+    told = watch(cut, sad_model, option, made)
+
+    assert told.exit_code != 0
+    assert "cut.mp4: none of its frames can be decoded" in str(told.exception)
+    assert list(tmp_path.iterdir()) == [cut]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="how Linux names cameras")
 def test_no_camera_is_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

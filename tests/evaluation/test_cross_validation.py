@@ -283,3 +283,6 @@ def test_the_embedded_model_does_not_read_the_faces_it_learned_from(
     for start in ({"initial": "mien-s"}, {"distillation": {"teachers": ["mien-s"]}}):
         with pytest.raises(RecipeError, match="mien-s learned from these faces"):
             cross_validate(make_recipe(**start), like_fer2013, tmp_path)
+    absent = make_recipe(distillation={"teachers": ["a.onnx"]})
+    with pytest.raises(RecipeError, match=r"a\.onnx not found: make them first"):
+        cross_validate(absent, like_fer2013, tmp_path)

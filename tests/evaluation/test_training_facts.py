@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from mien.data.dataset import ExpressionDataset
 from mien.errors import CheckpointError
@@ -15,6 +16,8 @@ from mien.evaluation.training_facts import (
     read_plainly,
     read_training_facts,
 )
+from mien.models import dropout_options
+from mien.training import load_recipe
 
 
 def test_a_run_tells_its_training(trained: Path) -> None:
@@ -62,6 +65,16 @@ def test_dropout_is_said(trained: Path, tmp_path: Path) -> None:
     assert facts is not None
     assert facts.dropout
     assert "measured while it learns, with dropout, which lowers them" in facts.caveat()
+
+
+def test_dropout_after_no_layers_is_none() -> None:
+    assert dropout_options(load_recipe("vgg").model) == ("dropout", "block_dropout")
+    assert dropout_options(load_recipe("residual").model) == ("dropout",)
+    for name in ("mien-s", "vgg", "cnn-70", "residual"):
+        model = load_recipe(name).network
+        layers = model.build(7).modules()
+        drops = any(isinstance(layer, nn.Dropout | nn.Dropout2d) and layer.p for layer in layers)
+        assert drops == any(getattr(model, option) for option in dropout_options(model)), name
 
 
 def test_the_gap_is_of_plain_faces_where_they_are_known(trained: Path) -> None:

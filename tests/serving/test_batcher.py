@@ -172,6 +172,19 @@ def test_a_picture_is_drawn_where_it_is_asked_for(batcher: Running, photo: bytes
         assert drawn.tobytes() != before.tobytes()
 
 
+def test_a_picture_too_large_for_a_jpeg_is_read_and_not_drawn(sad_model: Path) -> None:
+    large = io.BytesIO()
+    Image.new("L", (66_000, 3)).save(large, "PNG")
+    running = Running(Analyzer(sad_model, threads=1))
+
+    upload = Upload(name="a", data=large.getvalue())
+    reading = running.submit(upload, ReadOptions(annotate=True, whole_image=True)).result(WAIT_S)
+    running.close()
+
+    assert len(reading.result.faces) == 1
+    assert reading.annotated_jpeg is None
+
+
 def test_what_cannot_be_read_harms_nothing_else(batcher: Running, photo: bytes) -> None:
     postscript = io.BytesIO()
     Image.new("RGB", (20, 20)).save(postscript, "EPS")

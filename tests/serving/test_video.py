@@ -1,3 +1,4 @@
+import errno
 import io
 import shutil
 import stat
@@ -12,11 +13,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mien.analysis.analyzer import Analyzer
+from mien.errors import MediaError
 from mien.serving.app import create_app
 from mien.serving.private_folder import hold, private_folder
 from mien.serving.schema import VideoAnswer, VideoSummary
 from mien.serving.settings import ServiceSettings
-from mien.serving.video_job import JobFolder, JobState
+from mien.serving.video_job import JobFolder, JobState, VideoOptions, run_job
 
 ROOT = "/v1/video"
 
@@ -237,6 +239,36 @@ def test_one_that_takes_too_long_fails(analyzer: Analyzer, clip: bytes) -> None:
         answer = ended(client, job)
         assert (answer["state"], answer["problem"]["status"]) == ("failed", 504)
         assert client.get(f"{job}/summary").status_code == 409
+
+
+def test_a_table_that_cannot_be_written_is_not_the_clips_fault(
+    analyzer: Analyzer, clip: bytes, tmp_path: Path
+) -> None:
+    folder = JobFolder(tmp_path)
+    folder.upload.write_bytes(clip)
+    folder.table("csv").with_name("faces.csv.partial.csv").mkdir()
+
+    with pytest.raises(MediaError, match=r"faces\.csv"):
+        run_job(folder, VideoOptions(source="clip.mp4"), analyzer, ServiceSettings(threads=1))
+
+
+def test_an_end_is_told_on_a_full_disk_too(
+    analyzer: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ServiceSettings(threads=1, video_folder=tmp_path)
+    with TestClient(create_app(settings, analyzer=analyzer)) as client:
+        reading = tmp_path / ("r" * 32)
+        reading.mkdir()
+        hold(reading).close()
+        JobFolder(reading).write_state(JobState(source="clip.mp4", state="running"))
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(JobFolder, "write_state", refuse)
+        answer = client.get(f"{ROOT}/{reading.name}")
+
+    assert (answer.status_code, answer.json()["state"]) == (200, "failed")
 
 
 def test_results_expire(analyzer: Analyzer, clip: bytes, tmp_path: Path) -> None:

@@ -176,6 +176,30 @@ def test_a_run_that_stopped_early_is_over(
     assert (tmp_path / "run" / LAST).read_bytes() == weights
 
 
+def test_a_run_that_diverged_is_over_too(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    wild = {"name": "sgd", "lr": 1e30}
+    recipe = make_recipe(epochs=6, patience=2, patience_on="loss", optimizer=wild)
+    first = train(recipe, faces, tmp_path / "run", device="cpu")
+
+    again = train(recipe, faces, tmp_path / "run", device="cpu", resume=True)
+
+    assert again == first
+    assert first.epochs < 6
+
+
+def test_a_run_goes_on_by_its_own_recipe_whatever_that_is_called(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    train(make_recipe(name="first", title="one"), faces, tmp_path / "run", device="cpu")
+
+    own = load_recipe(tmp_path / "run" / "recipe.toml")
+
+    assert own.name != "first"
+    assert train(own, faces, tmp_path / "run", device="cpu", resume=True).epochs == own.epochs
+
+
 def test_pixels_that_are_all_equal_are_told(
     faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:

@@ -92,6 +92,7 @@ def test_every_recipe_has_a_default_search_around_its_values(name: str) -> None:
     assert isinstance(rate, Interval)
     assert rate.low < recipe.optimizer.lr < rate.high
     assert ("model.block_dropout" in found) == (recipe.model_name == "plain")
+    assert ("model.dropout" in found) == (name not in {"mien-s", "fine-tune"}), "no dense layers"
     assert all(
         str(dimension) == str(*parse_search([str(dimension)], recipe))
         for dimension in found.values()

@@ -95,7 +95,7 @@ class ExpressionClassifier:
             return softmax(self.logits(faces_gray))
         _check_faces(faces_gray)  # before it is twice as long
         both = softmax(self.logits(np.concatenate([faces_gray, faces_gray[..., ::-1]])))
-        mean: npt.NDArray[np.float32] = both.reshape(2, len(faces_gray), -1).mean(axis=0)
+        mean: npt.NDArray[np.float32] = np.mean(np.split(both, 2), axis=0)
         return mean
 
     def logits(self, faces_gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

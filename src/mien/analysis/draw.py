@@ -38,7 +38,7 @@ UNCERTAIN_COLOUR: Final = "#9aa3af"
 _MIN_SIDE: Final = 240
 _MAX_ENLARGED: Final = 2000
 #: Longest side of a JPEG file.
-_MAX_JPEG: Final = 65_535
+MAX_JPEG: Final = 65_535
 _MIN_FONT: Final = 11
 #: Of letters in frames, which are looked at for a moment and smeared by compression.
 _MIN_STEADY: Final = 13
@@ -151,9 +151,9 @@ def annotated_jpeg(source: Source, result: FrameResult, *, colour: Colour | None
         ValueError: The result is of a picture of another size.
     """
     image = annotate(source, result, colour=colour)
-    if max(image.size) > _MAX_JPEG:
+    if max(image.size) > MAX_JPEG:
         raise MediaError(
-            f"{result.source}: a side of {max(image.size):,} pixels, {_MAX_JPEG:,} are the most "
+            f"{result.source}: a side of {max(image.size):,} pixels, {MAX_JPEG:,} are the most "
             "that an annotated picture can have; make it smaller first"
         )
     file = io.BytesIO()

@@ -50,6 +50,9 @@ ANNOTATED_SUFFIX: Final = "-mien.jpg"
 #: What is no path but an address, and its protocol.
 URL: Final = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
+#: User and password of a URL, up to the last @ before its path as FFmpeg reads it.
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#]*@")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
@@ -214,7 +217,18 @@ def refuse_picture_url(source: str) -> None:
     if source.startswith("data:"):
         raise MediaError(f"{source[:30]}…: a data URL, not a path; decode it and give the bytes")
     if URL.match(source):
-        raise MediaError(f"{source}: mien does not fetch pictures; download it first")
+        raise MediaError(
+            f"{without_login(source)}: mien does not fetch pictures; download it first"
+        )
+
+
+def without_login(url: str) -> str:
+    """Return a URL without its user and password, which belong in no message and no table.
+
+    >>> without_login("rtsp://admin:p@ss@10.0.0.5/live")
+    'rtsp://10.0.0.5/live'
+    """
+    return _CREDENTIALS.sub("", url)
 
 
 _PICTURES: Final = FileKind(
@@ -244,6 +258,8 @@ def _read_file(source: str) -> Picture:
         raise MediaError(f"{source}: no such file") from error
     except OSError as error:
         raise MediaError(f"{source}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the name
+        raise MediaError(f"{source!r}: no such file") from error
 
 
 def _clip_suffixes() -> tuple[str, ...]:

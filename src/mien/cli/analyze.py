@@ -29,6 +29,7 @@ from mien.cli.engines import (
     threads_a_worker,
 )
 from mien.cli.outputs import check_output
+from mien.cli.signals import exit_on_signals
 from mien.errors import MediaError
 from mien.folders import as_disks_compare
 
@@ -191,7 +192,7 @@ def _analyze_here(
     total = sum(job.count for job in jobs)
     reads = read_pictures(jobs, options, workers=workers, analyzer=analyzer)
     try:
-        with ExitStack() as stack:
+        with exit_on_signals(), ExitStack() as stack:
             writers: list[Writer] = []
             if shown == "table":
                 writers.append(_Table())

@@ -146,6 +146,7 @@ def _train(
 ) -> None:
     """Train with live progress; say where the run is, or after Ctrl-C how to go on."""
     from mien import training  # noqa: PLC0415
+    from mien.evaluation.dynamics import training_dynamics  # noqa: PLC0415
     from mien.training.history import History  # noqa: PLC0415
     from mien.training.processes import Processes, is_main_process  # noqa: PLC0415
     from mien.training.run import describe_hardware  # noqa: PLC0415
@@ -184,6 +185,13 @@ def _train(
         raise typer.Exit(INTERRUPTED) from stopped
     if not is_main_process():
         return
+    rows = History(folder, keep=True).rows
+    if rows and (diverged := training_dynamics(rows).diverged_epoch) is not None:
+        console.print(
+            f"its loss is no number from epoch {diverged} on: a lower optimizer.lr, see "
+            f"'mien lr-range'",
+            soft_wrap=True,
+        )
     best = f"{100 * result.best_accuracy:.2f} % on {recipe.data.validation}"
     console.print(f"best: {best}, epoch {result.best_epoch} of {result.epochs}", soft_wrap=True)
     typer.echo(folder)

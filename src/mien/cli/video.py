@@ -30,7 +30,8 @@ from mien.cli.engines import (
 )
 from mien.cli.outputs import PAGE, announce, check_output
 from mien.cli.runs import INTERRUPTED, command_to_go_on
-from mien.cli.video_progress import ClipsDisplay, failure_line, outcome_lines, stop_on_signals
+from mien.cli.signals import stop_on_signals
+from mien.cli.video_progress import ClipsDisplay, failure_line, outcome_lines
 from mien.errors import MediaError, require_extra
 from mien.folders import as_disks_compare
 

@@ -1,13 +1,8 @@
-"""What ``mien video`` tells while it reads: how far it is; and stopping, between two frames."""
+"""What ``mien video`` tells while it reads: how far it is, and what became of each clip."""
 
-import os
-import signal
-import stat
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import typer
 from rich.progress import (
@@ -23,10 +18,6 @@ from mien.errors import MediaError
 
 if TYPE_CHECKING:
     from mien.analysis.video.clips import ClipJob, ClipOutcome
-
-#: Ctrl-C; what ``docker stop``, systemd and ``timeout`` send; what a closed terminal sends, which
-#: Windows does not know.
-_STOPPING: Final = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class ClipsDisplay:
@@ -109,41 +100,3 @@ def _length_s(job: "ClipJob") -> float:
         return 0.0  # told when it is its turn
     end = length if options.end_s is None else min(length, options.end_s)
     return max(0.0, end - options.start_s)
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Yield what tells whether to stop: by Ctrl-C, SIGTERM, or SIGHUP of a closed terminal.
-
-    Ctrl-C pressed again interrupts at once; the other two may come twice of themselves. What is
-    ignored, as SIGHUP is under nohup, stays so.
-    """
-    is_asked = False
-
-    def ask(number: int, _: Any) -> None:
-        nonlocal is_asked
-        if number == getattr(signal, "SIGHUP", None):
-            _leave_lost_terminal()
-        if is_asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        is_asked = True
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # signals go to the main thread alone
-        return
-    with ExitStack() as stack:
-        for name in _STOPPING:
-            number = getattr(signal, name, None)
-            # None: its handler is not Python's, and could not be put back.
-            if number is None or signal.getsignal(number) in (signal.SIG_IGN, None):
-                continue
-            stack.callback(signal.signal, number, signal.signal(number, ask))
-        yield lambda: is_asked
-
-
-def _leave_lost_terminal() -> None:
-    """Write nowhere what would go to a terminal that is gone, where writing fails."""
-    with suppress(OSError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-        for number in (1, 2):
-            if stat.S_ISCHR(os.fstat(number).st_mode) and not os.isatty(number):
-                os.dup2(nowhere.fileno(), number)

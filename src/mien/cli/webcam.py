@@ -167,7 +167,7 @@ def webcam(
         from mien.analysis.video.stream import FrameReader  # noqa: PLC0415
         from mien.analysis.video.table import open_table  # noqa: PLC0415
         from mien.analysis.video.table_formats import TABLE_SUFFIXES  # noqa: PLC0415
-        from mien.cli.video_progress import stop_on_signals  # noqa: PLC0415
+        from mien.cli.signals import stop_on_signals  # noqa: PLC0415
 
         if seconds is not None and math.isnan(seconds):
             raise typer.BadParameter("--seconds: nan is no length; leave it out to go on for ever")
@@ -193,6 +193,8 @@ def webcam(
                 watch.record = stack.enter_context(AnnotatedVideo(record, fps=live.fps))
             view = stack.enter_context(_open_view(live.name, terminal=terminal))
             lost = watch.run(view, stopped, seconds)
+            if lost is not None and not watch.pace.frames:
+                raise lost  # nothing is to be written, and what cannot be for that is not told
     for path in (output, record):
         if path is not None:
             announce(path)
@@ -228,6 +230,8 @@ class _Watch:
                 return error
             if frame is None:
                 if self._live.ended:
+                    if not self.pace.frames:
+                        return MediaError(f"{self._live.name}: none of its frames can be decoded")
                     break
                 view.idle()
                 continue

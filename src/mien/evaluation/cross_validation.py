@@ -229,8 +229,9 @@ def _refuse_learned(recipe: "Recipe", dataset: ExpressionDataset) -> None:
     re-encoded copies keep.
     """
     from mien.training.initial import load_initial  # noqa: PLC0415 - brings torch
-    from mien.training.teachers import load_teacher  # noqa: PLC0415
+    from mien.training.teachers import check_teachers, load_teacher  # noqa: PLC0415
 
+    check_teachers(recipe)
     split = recipe.data.train
     faces = dataset.split(split)
     named = [("initial", recipe.initial)] if recipe.initial else []

@@ -169,7 +169,8 @@ def read_training_facts(run: Path) -> TrainingFacts | None:
         CheckpointError: A file of the run is damaged.
         RecipeError: The run's recipe is.
     """
-    from mien.training.history import METRICS, History  # noqa: PLC0415 - brings torch
+    from mien.models import dropout_options  # noqa: PLC0415 - brings torch
+    from mien.training.history import METRICS, History  # noqa: PLC0415
     from mien.training.recipe import AugmentConfig, RefineConfig  # noqa: PLC0415
     from mien.training.recipe_file import load_recipe  # noqa: PLC0415
 
@@ -189,7 +190,7 @@ def read_training_facts(run: Path) -> TrainingFacts | None:
         refine_from=refine_from if flipped_at_most and refine_from <= len(rows) else None,
         label_smoothing=recipe.label_smoothing,
         history=tuple({name: row[name] for name in KEPT} for row in rows),
-        dropout=any(value for name, value in vars(recipe.model).items() if "dropout" in name),
+        dropout=any(getattr(recipe.model, name) for name in dropout_options(recipe.model)),
     )
 
 

@@ -33,6 +33,16 @@ MODELS: Final[Mapping[str, type[ModelConfig]]] = MappingProxyType(
 )
 
 
+def dropout_options(config: object) -> tuple[str, ...]:
+    """Return the options by which a kind of network drops something while it learns.
+
+    Where there are no dense layers, there is nothing after them to drop.
+    """
+    without = {"dropout"} if getattr(config, "dense", None) == () else set()
+    named = ("dropout", "block_dropout")
+    return tuple(name for name in named if hasattr(config, name) and name not in without)
+
+
 def build_model(name: str, *, num_classes: int = 7, config: ModelConfig | None = None) -> nn.Module:
     """Build a network by its registered name, with its default options unless ``config`` is given.
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.analysis.analyzer import Analyzer, FramedPicture
-from mien.analysis.draw import annotated_jpeg
+from mien.analysis.draw import MAX_JPEG, annotated_jpeg
 from mien.analysis.media import Picture, read_picture
 from mien.analysis.occlusion import occlude
 from mien.pictures import decode_picture
@@ -66,7 +66,8 @@ class Reading:
     Attributes:
         result: The result.
         faces_omitted: Smaller faces that were found and left out.
-        annotated_jpeg: A JPEG file of the picture with boxes, where it was asked for.
+        annotated_jpeg: A JPEG file of the picture with boxes, where it was asked for and the
+            picture is not too large for one.
         busy_s: Seconds that finding its faces took.
     """
 
@@ -290,7 +291,8 @@ class Batcher:
         try:
             # Decoded once more: kept till now, the pixels of all that wait could fill the memory.
             picture = self._decode(upload)
-            jpeg = annotated_jpeg(picture.image_rgb, result, colour="rgb")
+            fits = max(result.size_wh) <= MAX_JPEG
+            jpeg = annotated_jpeg(picture.image_rgb, result, colour="rgb") if fits else None
         except Exception as error:
             self._finish(job, error)
         else:

@@ -90,7 +90,8 @@ class PictureAnswer(_Exact):
     result: FrameResult | None = None
     faces_omitted: int = Field(description="Smaller faces beyond the limit, found but not read.")
     annotated_jpeg: str | None = Field(
-        default=None, description="Base64 of a JPEG with boxes, if asked for."
+        default=None,
+        description="Base64 of a JPEG with boxes, if asked for and if a JPEG can be as large.",
     )
     problem: ProblemDetails | None = None
 

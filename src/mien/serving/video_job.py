@@ -178,15 +178,16 @@ def run_job(
 
     Raises:
         Cancelled: Nobody wants it any longer.
+        MediaError: A table cannot be written.
+        OSError: Nor can what is told of the job.
         Problem: The video cannot be read, or takes too long.
     """
     teller = _Teller(folder, JobState(source=options.source, state="running"), settings)
     guard = VideoGuard(max_pixels=settings.max_pixels, check=teller.check)
-    with (
-        _told_as_problem(folder.upload, options.source),
-        VideoFile(folder.upload, fps=options.fps, guard=guard) as video,
-    ):
-        frames = read_video(analyzer, video, source=options.source)
+    with _told_as_problem(folder.upload, options.source):
+        opened = VideoFile(folder.upload, fps=options.fps, guard=guard)
+    with opened as video:
+        frames = _read(video, analyzer, options.source)
         seen = teller.watch(frames, video.info.duration_s)
         tables = [open_table(folder.table(suffix), analyzer.classes) for suffix in ("json", "csv")]
         with tables[0], tables[1]:
@@ -265,6 +266,16 @@ class _Teller:
             eta_s = round(spent_s * (1 / progress - 1), 1) if progress > 0 else None
             self.state = replace(self.state, progress=round(progress, 4), eta_s=eta_s)
         self._folder.write_state(self.state)
+
+
+def _read(video: VideoFile, analyzer: "Analyzer", source: str) -> Iterator[TrackedFrame]:
+    """Yield a video's frames.
+
+    Raises:
+        Problem: They cannot be decoded. What whoever takes them fails at is not the video's fault.
+    """
+    with _told_as_problem(video.path, source):
+        yield from read_video(analyzer, video, source=source)
 
 
 def _written(frames: Iterable[TrackedFrame], tables: list[TableWriter]) -> Iterator[TrackedFrame]:

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
@@ -170,10 +170,11 @@ class VideoJobs:
         state = folder.read_state()
         if state is None or state.ended_s is not None:  # it ended meanwhile
             return state
-        died = Problem(503, "worker-died", "the process that read it was killed: send it again")
+        died = Problem(503, "worker-died", "its reading was cut short: send it again")
         state = replace(self._failed(folder, state.source, died), ended_s=time.time())
         folder.upload.unlink(missing_ok=True)
-        folder.write_state(state)
+        with suppress(OSError):  # of a full disk, which is logged by whoever fills it
+            folder.write_state(state)
         return state
 
     def _run(self, job_id: str, folder: JobFolder, options: VideoOptions) -> None:
@@ -196,7 +197,10 @@ class VideoJobs:
         if folder.is_cancelled:
             self._remove(job_id)
             return
-        folder.write_state(replace(state, ended_s=time.time()))
+        try:
+            folder.write_state(replace(state, ended_s=time.time()))
+        except OSError:
+            logger.exception("telling of a video's end failed")
 
     def _failed(self, folder: JobFolder, source: str, problem: Problem) -> JobState:
         state = folder.read_state() or JobState(source=source)

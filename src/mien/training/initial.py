@@ -80,7 +80,8 @@ def load_initial(name: str) -> Initial:
         return _from_onnx(path)
     if not path.exists():
         raise CheckpointError(
-            f"initial: {name!r} is neither {EMBEDDED!r} nor a run, checkpoint or ONNX file"
+            f"initial: {name!r} is neither {EMBEDDED!r} nor a run, checkpoint or ONNX file (what "
+            "mien's own recipes start from is made by benchmarks/embedded_model.py)"
         )
     found = load_checkpoint(path)
     return Initial(

@@ -9,7 +9,7 @@ import math
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal
@@ -189,11 +189,15 @@ def _describe(hint: Any) -> str:
 
 
 def is_same_recipe(one: Any, other: Any) -> bool:
-    """Return whether two recipes as plain types mean the same; what is no recipe is like none.
+    """Return whether two recipes as plain types train alike; what is no recipe is like none.
 
-    What a newer version added has its default, so that an older version's is still the same.
+    What a newer version added has its default, so that an older version's is still the same. What
+    a recipe is called does not matter: a run's own has the name of its file.
     """
     try:
-        return recipe_from_dict(one) == recipe_from_dict(other)
+        mine, others = (
+            replace(recipe_from_dict(each), name="", title="", source="") for each in (one, other)
+        )
+        return mine == others
     except (AttributeError, TypeError, ValueError, RecipeError):
         return False

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,7 @@ from mien.metadata import CLASSICAL_FILE, model_file
 from mien.training.callbacks import Progress
 from mien.training.checkpoint import LAST
 from mien.training.recipe import Recipe
-from mien.training.recipe_file import load_recipe
+from mien.training.recipe_file import is_same_recipe, load_recipe
 from mien.training.run import train
 from mien.training.splits import describe_data, learning_splits
 
@@ -61,11 +60,12 @@ def _is_finished(folder: Path, recipe: Recipe, dataset: ExpressionDataset) -> bo
     if not ((folder / "run.json").is_file() and model_file(folder).is_file()):
         return False
     try:
-        trained = replace(load_recipe(folder / "recipe.toml"), name=recipe.name)
+        trained = load_recipe(folder / "recipe.toml")
         summary = _summary(folder)
     except MienError:
         return False
-    if trained != recipe or summary.get("interrupted") is not False:
+    is_same = is_same_recipe(trained.to_dict(), recipe.to_dict())
+    if not is_same or summary.get("interrupted") is not False:
         return False
     return bool(summary.get("data") == describe_data(recipe, *learning_splits(recipe, dataset)))
 

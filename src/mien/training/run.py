@@ -17,6 +17,7 @@ A classical baseline's has ``model.skops`` instead of checkpoints and curves; se
 import contextlib
 import json
 import logging
+import math
 import platform
 import signal
 import threading
@@ -176,7 +177,7 @@ def train(  # noqa: PLR0913 - all but three by name only
     with _quiet():
         trainer = _trainer(recipe, folder, watchers, device=on_device, processes=processes)
         interrupted = False
-        if not (resume and _is_over(folder / LAST, recipe)):
+        if not (resume and _is_over(folder / LAST, recipe, history)):
             interrupted = _fit(trainer, module, batches, folder / LAST if resume else None)
     result = run_result(folder, history)
     if is_main_process():
@@ -280,11 +281,15 @@ def check_same_run(folder: Path, before: dict[str, Any], now: dict[str, Any]) ->
             )
 
 
-def _is_over(last: Path, recipe: Recipe) -> bool:
+def _is_over(last: Path, recipe: Recipe, history: History) -> bool:
     """Return whether early stopping had ended the run; resumed, it would train an epoch more."""
     states: dict[str, Any] = read_checkpoint(last).get("callbacks", {})
     waits = [state["wait_count"] for name, state in states.items() if "EarlyStopping" in name]
-    return any(wait >= recipe.patience for wait in waits)
+    if waits and recipe.patience_on == "loss" and history.rows:
+        diverged = not math.isfinite(history.rows[-1]["val_loss"])  # which it does not wait for
+    else:
+        diverged = False
+    return diverged or any(wait >= recipe.patience for wait in waits)
 
 
 def _trainer(

@@ -14,6 +14,7 @@ from typing import Any
 
 from mien.data.protocol import test_split_breach
 from mien.errors import RecipeError
+from mien.models import dropout_options
 from mien.training.recipe import Recipe
 from mien.training.recipe_file import override_recipe
 
@@ -126,8 +127,7 @@ def default_search(recipe: Recipe) -> tuple[Dimension, ...]:
         "label_smoothing=0..0.2",
         f"batch_size={'|'.join(map(str, batches))}",
     ]
-    has = recipe.to_dict()["model"]
-    specs += [f"model.{name}=0..0.6" for name in ("dropout", "block_dropout") if name in has]
+    specs += [f"model.{name}=0..0.6" for name in dropout_options(recipe.model)]
     return parse_search(specs, recipe)
 
 

@@ -101,14 +101,8 @@ def load_teachers(recipe: Recipe, classes: Sequence[str]) -> list[Teacher]:
         ModelError: An ONNX file is not one of mien.
         RecipeError: One is missing, or has other classes.
     """
-    names = recipe.distillation.teachers
-    if missing := [name for name in names if not find_model(name).exists()]:
-        raise RecipeError(
-            f"distillation.teachers: {', '.join(missing)} not found: make them first (those of "
-            "mien's own recipes by benchmarks/embedded_model.py), name others, or learn without "
-            "by --set 'distillation.teachers=[]'"
-        )
-    teachers = [load_teacher(name) for name in names]
+    check_teachers(recipe)
+    teachers = [load_teacher(name) for name in recipe.distillation.teachers]
     for each in teachers:
         if each.classes != tuple(classes):
             raise RecipeError(
@@ -116,6 +110,21 @@ def load_teachers(recipe: Recipe, classes: Sequence[str]) -> list[Teacher]:
                 f"expected {', '.join(classes)}"
             )
     return teachers
+
+
+def check_teachers(recipe: Recipe) -> None:
+    """See that whoever teaches a recipe is there.
+
+    Raises:
+        RecipeError: Some are not.
+    """
+    names = recipe.distillation.teachers
+    if missing := [name for name in names if not find_model(name).exists()]:
+        raise RecipeError(
+            f"distillation.teachers: {', '.join(missing)} not found: make them first (those of "
+            "mien's own recipes by benchmarks/embedded_model.py), name others, or learn without "
+            "by --set 'distillation.teachers=[]'"
+        )
 
 
 def load_teacher(name: str) -> Teacher:

@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from mien.analysis.video.address import find_address, tell_camera, without_login
+from mien.analysis.media import without_login
+from mien.analysis.video.address import find_address, tell_camera
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,25 @@ def test_a_stopped_run_of_several_goes_on_with_those_left(
     assert list(table.parent.iterdir()) == [table]
 
 
+def test_names_that_are_no_text_are_joined_in_every_format(
+    tmp_path: Path, make_frame: MakeFrame
+) -> None:
+    # With letters of several bytes, so that some are cut where the file is read in blocks.
+    clips = [str(tmp_path / f"{'ü€' * n}\udcff.mp4") for n in (1, 30)]
+    rows = [[make_frame(i, (1, 0.9), source=clip) for i in range(100)] for clip in clips]
+    for suffix in TABLE_SUFFIXES:
+        table = tmp_path / "out" / f"faces{suffix}"
+        with ClipTables(table, clips, ReadingOptions(), several=True, resume=False) as tables:
+            for path, frames in zip(tables.paths, rows, strict=True):
+                write(path, *frames)
+
+        read = list(read_table(table))
+
+        shown = [c.replace("\udcff", "?") if suffix == ".parquet" else c for c in clips]
+        assert [frame.source for frame in read] == [name for name in shown for _ in range(100)]
+        assert [frame.index for frame in read] == 2 * list(range(100))
+
+
 def test_a_clip_of_which_it_is_not_known_what_became_is_read_again(
     tmp_path: Path, clips: list[str], make_frame: MakeFrame
 ) -> None:

@@ -1,5 +1,6 @@
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,11 @@ def test_cameras_and_addresses_are_live_and_files_are_not(tmp_path: Path) -> Non
 def test_settings_and_options_out_of_range_are_refused(analyzer: Analyzer) -> None:
     with pytest.raises(ValueError, match="hold_s"):
         StreamSettings(hold_s=-1)
+    with pytest.raises(ValueError, match="smooth_s must be finite"):
+        StreamSettings(smooth_s=math.inf)
+    with pytest.raises(ValueError, match="margin must be 0 to 1"):
+        StreamSettings(margin=1.5)
+    assert StreamSettings(detect_every_s=math.inf).margin <= 1
     with pytest.raises(ValueError, match="for files"):
         next(analyzer.stream("rtsp://camera.local/stream", every=2))
 

@@ -3,18 +3,13 @@
 import errno
 import glob
 import os
-import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
-from mien.analysis.media import URL
+from mien.analysis.media import URL, without_login
 from mien.analysis.video.decoding import import_av, reason
 from mien.errors import MediaError
-
-#: User and password of a URL, up to the last @ before its path as FFmpeg reads it.
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +54,6 @@ def find_address(source: int | str | os.PathLike[str], timeout_s: float) -> Addr
         # Over UDP lost packets are grey smears.
         options["rtsp_transport"] = "tcp"
     return Address(name=without_login(text), url=text, kind="stream", options=options)
-
-
-def without_login(url: str) -> str:
-    """Return a URL without its user and password, which belong in no message and no table.
-
-    >>> without_login("rtsp://admin:p@ss@10.0.0.5/live")
-    'rtsp://10.0.0.5/live'
-    """
-    return _CREDENTIALS.sub("", url)
 
 
 def _camera(name: str, device: int | str) -> Address:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import mien
-from mien.analysis.media import URL, FileKind, find_files
+from mien.analysis.media import URL, FileKind, find_files, without_login
 from mien.analysis.options import AnalyzerOptions
 from mien.analysis.processes import WorkStoppedError
-from mien.analysis.video.address import without_login
 from mien.analysis.video.table import TableWriter, open_table
 from mien.errors import MediaError
 from mien.folders import is_hidden, walk_files

@@ -6,13 +6,16 @@ are native Python ones, so a result pickles, compares and turns into JSON as it 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from mien.results import FACE_COLUMNS, Face, Probabilities, class_column
-
-#: Names of the landmarks, in the order of :attr:`mien.results.Face.landmarks`; left as seen in the
-#: picture.
-LANDMARKS: Final = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+from mien.results import (
+    FACE_COLUMNS,
+    LANDMARK_COLUMNS,
+    LANDMARKS,
+    Face,
+    Probabilities,
+    class_column,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ def record_columns(classes: Sequence[str]) -> tuple[str, ...]:
     return (
         *("source", "frame", "time_s", "width", "height", "track"),
         *FACE_COLUMNS,
-        *(f"{name}_{axis}" for name in LANDMARKS for axis in "xy"),
+        *LANDMARK_COLUMNS,
         *map(class_column, classes),
         *(f"smoothed_{name}" for name in classes),
     )

@@ -77,7 +77,8 @@ class StreamSettings:
         hold_s: For how many seconds.
 
     Raises:
-        ValueError: A setting is negative or, but for ``detect_every_s``, infinite.
+        ValueError: A setting is negative or, but for ``detect_every_s``, infinite; or ``margin``
+            is above 1.
     """
 
     detect_every_s: float = 0.5
@@ -90,6 +91,10 @@ class StreamSettings:
         for name, value in asdict(self).items():
             if not value >= 0:
                 raise ValueError(f"{name} must not be negative, got {value}")
+            if name != "detect_every_s" and math.isinf(value):
+                raise ValueError(f"{name} must be finite, got {value}")
+        if self.margin > 1:
+            raise ValueError(f"margin must be 0 to 1, got {self.margin}")
 
 
 class FrameReader:

@@ -96,9 +96,8 @@ class TableWriter:
             self._last = self.resumed or Checkpoint(made_by=self._made_by)
             path.parent.mkdir(parents=True, exist_ok=True)
             # File names need not be valid text; in text tables they come back byte for byte.
-            errors = "replace" if path.suffix.lower() == ".parquet" else "surrogateescape"
             self._rows = self.partial.open(
-                "a" if self.resumed else "w", encoding="utf-8", errors=errors, newline=""
+                "a" if self.resumed else "w", encoding="utf-8", errors="surrogateescape", newline=""
             )
             if self.resumed is None:
                 self._rows.write(self._header())

@@ -1,17 +1,19 @@
 """The formats of a video's table: rows as text into each of them, and back into frames."""
 
+import codecs
 import csv
+import io
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, BinaryIO, Final, TextIO
 
 from mien.analysis.arrow_tables import arrow_schema, check_parquet, is_integer, is_text
-from mien.analysis.video.results import LANDMARKS, TrackedFace, TrackedFrame
+from mien.analysis.video.results import TrackedFace, TrackedFrame
 from mien.errors import MediaError
-from mien.results import Face, Probabilities, class_column
+from mien.results import LANDMARKS, Face, Probabilities, class_column
 
 #: Suffix of a table → that of the text file its rows go to first.
 _ROW_SUFFIXES: Final = {".csv": ".csv", ".parquet": ".csv", ".json": ".jsonl", ".jsonl": ".jsonl"}
@@ -107,21 +109,48 @@ def _write_parquet(parts: Sequence[Path], target: Path) -> None:
     import pyarrow.csv as arrow_csv  # noqa: PLC0415 - only Parquet needs it
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    with parts[0].open(encoding="utf-8", newline="") as stream:
+    with parts[0].open(encoding="utf-8", errors="replace", newline="") as stream:
         schema = arrow_schema(next(csv.reader(stream)))
     convert = arrow_csv.ConvertOptions(
         column_types=schema, null_values=[""], strings_can_be_null=True
     )
     with pq.ParquetWriter(target, schema) as writer:
         for part in parts:
-            with arrow_csv.open_csv(
-                part,
-                read_options=arrow_csv.ReadOptions(block_size=_ROW_GROUP_BYTES, use_threads=False),
-                parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
-                convert_options=convert,
-            ) as batches:
+            with (
+                part.open("rb") as rows,
+                arrow_csv.open_csv(
+                    io.BufferedReader(_ValidText(rows)),
+                    read_options=arrow_csv.ReadOptions(
+                        block_size=_ROW_GROUP_BYTES, use_threads=False
+                    ),
+                    parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
+                    convert_options=convert,
+                ) as batches,
+            ):
                 for batch in batches:
                     writer.write_batch(batch)
+
+
+class _ValidText(io.RawIOBase):
+    """A text file's bytes with a question mark for each that is no UTF-8, which Parquet refuses."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        given = b""
+        while not given:
+            # As many bytes as are read come out, but for the start of a letter kept from before.
+            read = self._file.read(len(buffer) - 3)
+            given = self._decoder.decode(read, final=not read).encode("utf-8", "replace")
+            if not read:
+                break
+        buffer[: len(given)] = given
+        return len(given)
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:

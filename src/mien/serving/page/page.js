@@ -158,7 +158,7 @@ async function readPhoto(file) {
   const words = inWords(result.faces);
   const image = h("img", { alt: `${file.name}: ${words}`, src: URL.createObjectURL(file) });
   // A format that this browser does not know comes as the service drew it.
-  image.addEventListener("error", () => { overlay.remove(); image.src = annotated; }, { once: true });
+  if (jpeg) image.addEventListener("error", () => { overlay.remove(); image.src = annotated; }, { once: true });
   card.addEventListener("removed", () => URL.revokeObjectURL(image.src));
   image.addEventListener("load", () => drawBoxes(overlay, result.size_wh, result.faces, result.faces.map((_, i) => i + 1)));
   body.append(h("div", { class: "m-stage" }, image, overlay));
@@ -168,7 +168,8 @@ async function readPhoto(file) {
     body.append(h("ul", { class: "m-faces" }, ...result.faces.map((face, index) => faceCard(face, index + 1, [whyButton(file, index)]))));
     row.prepend(
       button("Table", () => save(new Blob([photoTable(result)], { type: "text/csv" }), `${stem}.csv`), { "aria-label": `Download the table of ${file.name}, CSV` }),
-      button("Picture", () => save(new Blob([Uint8Array.from(atob(jpeg), (c) => c.charCodeAt(0))], { type: "image/jpeg" }), `${stem}-faces.jpg`), { "aria-label": `Download ${file.name} with boxes` }));
+      // There is none of a picture that is too large for a JPEG.
+      ...(jpeg ? [button("Picture", () => save(new Blob([Uint8Array.from(atob(jpeg), (c) => c.charCodeAt(0))], { type: "image/jpeg" }), `${stem}-faces.jpg`), { "aria-label": `Download ${file.name} with boxes` })] : []));
   } else {
     body.append(h("p", {}, "No face found. Faces that look towards the camera and are not too small are found best."));
   }
@@ -181,9 +182,11 @@ async function readPhoto(file) {
 function photoTable(result) {
   const quoted = (text) => `"${String(text).replaceAll('"', '""')}"`;
   const names = Object.keys(result.faces[0].probabilities);
-  const head = ["source", "face", "expression", "confidence", "left", "top", "right", "bottom", "score", ...names];
-  const rows = result.faces.map((face, index) => [quoted(result.source), index, face.expression, face.confidence,
-    ...face.box_xyxy, face.score, ...names.map((name) => face.probabilities[name])]);
+  const facts = ["source", "width", "height", "face", "expression", "confidence", "left", "top", "right", "bottom", "score"];
+  const taken = [...facts, "frame", "time_s", "track"];
+  const head = [...facts, ...names.map((name) => quoted(taken.includes(name) ? `class_${name}` : name))];
+  const rows = result.faces.map((face, index) => [quoted(result.source), ...result.size_wh, index, quoted(face.expression),
+    face.confidence, ...face.box_xyxy, face.score, ...names.map((name) => face.probabilities[name])]);
   return [head, ...rows].map((row) => row.join(",") + "\n").join("");
 }
 

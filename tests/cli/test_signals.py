@@ -1,10 +1,12 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from mien.cli.video_progress import stop_on_signals
+from mien.cache import atomic_write
+from mien.cli.signals import exit_on_signals, stop_on_signals
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -49,3 +51,22 @@ def test_what_is_ignored_stays_ignored() -> None:
     with stop_on_signals() as should_stop:
         os.kill(os.getpid(), signal.SIGHUP)
         assert not should_stop()
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_what_is_half_written_goes_when_the_process_is_ended(
+    name: str, handlers: list[object], tmp_path: Path
+) -> None:
+    number = getattr(signal, name)
+
+    def write_half() -> None:
+        with exit_on_signals(), atomic_write(tmp_path / "faces.csv") as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(SystemExit) as ended:
+        write_half()
+
+    assert ended.value.code == 128 + number
+    assert not list(tmp_path.iterdir())
+    assert [signal.getsignal(getattr(signal, each)) for each in NAMES] == handlers
