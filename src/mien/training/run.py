@@ -285,11 +285,10 @@ def _is_over(last: Path, recipe: Recipe, history: History) -> bool:
     """Return whether early stopping had ended the run; resumed, it would train an epoch more."""
     states: dict[str, Any] = read_checkpoint(last).get("callbacks", {})
     waits = [state["wait_count"] for name, state in states.items() if "EarlyStopping" in name]
-    if waits and recipe.patience_on == "loss" and history.rows:
-        diverged = not math.isfinite(history.rows[-1]["val_loss"])  # which it does not wait for
-    else:
-        diverged = False
-    return diverged or any(wait >= recipe.patience for wait in waits)
+    watches_loss = bool(waits and history.rows) and recipe.patience_on == "loss"
+    if watches_loss and not math.isfinite(history.rows[-1]["val_loss"]):
+        return True  # it waits for no other epoch then
+    return any(wait >= recipe.patience for wait in waits)
 
 
 def _trainer(
