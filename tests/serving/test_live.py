@@ -70,6 +70,8 @@ def refusal(client: TestClient, **headers: str) -> int:
     ):
         pass
     assert caught.value.headers["content-type"] == "application/problem+json"
+    waits = "retry-after" in caught.value.headers
+    assert waits == (caught.value.status_code in (429, 503)), "docs/how-to/call.md"
     return caught.value.status_code
 
 

@@ -179,10 +179,12 @@ def test_killed_under_load_it_goes_on_or_starts_again(
         os.kill(_reader_of(video.id, process.pid), signal.SIGKILL)
 
         assert client.analyze(nobody, whole_image=True).expression == "sad", "the other goes on"
-        with pytest.raises(ServiceError, match="was killed"):
+        with pytest.raises(ServiceError, match="was killed or ran out of disk"):
             video.wait(timeout_s=WAIT_S)
         assert not list(place.rglob("upload"))
 
+        replaced = r"WARNING worker \d+ died, exit code -9: \d+ takes its place"
+        assert any(re.search(replaced, line) for line in process.stderr), "until it is told"
         client.send_video(clip)
         with ThreadPoolExecutor() as pool:
             load = [pool.submit(_ask_until_refused, client, nobody) for _ in range(4)]

@@ -54,15 +54,18 @@ def test_every_recipe_has_its_figures(name: str) -> None:
 def test_figures_are_those_of_the_run_that_is_kept(name: str) -> None:
     measured = load_figures()[name].measured
     assert measured is not None
-    evaluation = json.loads((RUNS / name / "evaluation-PublicTest.json").read_text())
-    run = json.loads((RUNS / name / "run.json").read_text())
+    first, *others = measured.seeds
+    folders = [RUNS / name, *(RUNS / f"{name}-seed-{seed}" for seed in others)]
+    told = [json.loads((run / "evaluation-PublicTest.json").read_text()) for run in folders]
+    runs = [json.loads((run / "run.json").read_text()) for run in folders]
 
-    assert measured.accuracy == (evaluation["accuracy"],)
-    assert measured.macro_f1 == (evaluation["macro_f1"],)
-    assert measured.without_copies == (evaluation["unseen"]["accuracy"],)
+    assert [each["seed"] for each in told] == [first, *others]
+    assert measured.accuracy == tuple(each["accuracy"] for each in told)
+    assert measured.macro_f1 == tuple(each["macro_f1"] for each in told)
+    assert measured.without_copies == tuple(each["unseen"]["accuracy"] for each in told)
     if "left out" not in measured.note:  # of a pause on the way
-        assert measured.minutes == (run["minutes"],)
-    assert measured.parameters == run["parameters"]
+        assert measured.minutes == tuple(run["minutes"] for run in runs)
+    assert {measured.parameters} == {run["parameters"] for run in runs}
 
 
 def test_figures_are_read_as_written(written: Any) -> None:

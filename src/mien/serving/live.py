@@ -67,9 +67,11 @@ def _check_entry(socket: WebSocket, service: Service) -> None:
     check_origin(socket, service.settings)
     check_key(socket, service.settings)
     if service.live >= service.settings.max_live:
-        raise Problem(429, "busy", "too many live connections: try again later")
+        headers = {"Retry-After": "5"}
+        raise Problem(429, "busy", "too many live connections: try again later", headers=headers)
     if not service.is_ready:
-        raise Problem(503, "closing", "the service is starting or about to stop: try again soon")
+        told = "the service is starting or about to stop: try again soon"
+        raise Problem(503, "closing", told, headers={"Retry-After": "1"})
 
 
 async def _refuse(socket: WebSocket, problem: Problem) -> None:

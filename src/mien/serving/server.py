@@ -26,6 +26,8 @@ from mien.serving.metrics import SHARED_FOLDER, forget_dead_workers
 from mien.serving.private_folder import private_folder
 from mien.serving.settings import ServiceSettings
 
+logger = logging.getLogger(__name__)
+
 #: Seconds beyond a request's own limit until one that still runs is given up at the end.
 _GRACE_S: Final = 5
 #: Largest request line and headers together.
@@ -96,10 +98,31 @@ def _serve_by_workers(settings: ServiceSettings, listener: socket.socket, worker
     with private_folder("metrics") as figures:
         os.environ[SHARED_FOLDER] = str(figures)
         config = _config(functools.partial(_app_of_process, settings), settings, workers=workers)
-        supervisor = Multiprocess(config, [listener])
+        _log_to_stderr()
+        supervisor = _Supervisor(config, [listener])
         supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise ServiceError("a worker could not be started; the reason is above")
+
+
+class _Supervisor(Multiprocess):
+    """Has another worker take the place of one that died, at once, and tells of it."""
+
+    def keep_subprocess_alive(self) -> None:
+        before = list(self.processes)
+        for process in before:
+            # The worker's end of the pipe: open here too, it would hide that the worker is gone
+            # from whoever waits for an answer.
+            process.child_conn.close()
+        super().keep_subprocess_alive()
+        for old, new in zip(before, self.processes, strict=True):
+            if new is not old:
+                logger.warning(
+                    "worker %s died, exit code %s: %s takes its place",
+                    old.pid,
+                    old.exitcode,
+                    new.pid,
+                )
 
 
 def _serve_here(settings: ServiceSettings, listener: socket.socket, analyzer: Analyzer) -> None:
@@ -135,15 +158,28 @@ def _config(app: Any, settings: ServiceSettings, *, workers: int = 1) -> uvicorn
 
 def _app_of_process(settings: ServiceSettings, analyzer: Analyzer | None = None) -> FastAPI:
     """Return the app of this process, whose signals and log are its own."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    logging.getLogger("mien.serving").setLevel(logging.INFO)
+    _log_to_stderr()
     app = create_app(settings, analyzer=analyzer)
     for number in (signal.SIGTERM, signal.SIGINT):
         _close_door_on(number, app)
     _join_supervisor()
     return app
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    logging.getLogger("mien.serving").setLevel(logging.INFO)
+    logging.getLogger("uvicorn.error").addFilter(_is_true)
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    """Return whether the server's log is to be believed.
+
+    Of a handshake that was refused with a whole answer it says that there was none.
+    """
+    return record.getMessage() != "ASGI callable returned without completing handshake."
 
 
 def _join_supervisor() -> None:

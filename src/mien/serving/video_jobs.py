@@ -170,8 +170,11 @@ class VideoJobs:
         state = folder.read_state()
         if state is None or state.ended_s is not None:  # it ended meanwhile
             return state
-        died = Problem(503, "worker-died", "its reading was cut short: send it again")
-        state = replace(self._failed(folder, state.source, died), ended_s=time.time())
+        told = "its reader was killed or ran out of disk: send it again"
+        state = replace(
+            self._failed(folder, state.source, Problem(503, "worker-died", told)),
+            ended_s=time.time(),
+        )
         folder.upload.unlink(missing_ok=True)
         with suppress(OSError):  # of a full disk, which is logged by whoever fills it
             folder.write_state(state)
