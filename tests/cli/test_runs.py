@@ -10,7 +10,7 @@ from mien.cli.app import app
 from mien.cli.runs import command_to_go_on, counted, open_inputs
 from mien.data import save_dataset
 from mien.data.dataset import ExpressionDataset
-from mien.errors import DataError
+from mien.errors import DataError, RecipeError
 
 
 def test_one_is_singular() -> None:
@@ -80,3 +80,8 @@ def test_every_training_takes_votes_and_classes(command: str) -> None:
 
     assert "--votes" in shown
     assert "--own-classes" in shown
+
+
+def test_who_teaches_is_looked_for_before_the_data_is_read(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"residual-taught\.onnx, .* not found: make them first"):
+        open_inputs("mien-s", None, tmp_path / "no-data", device="cpu")

@@ -62,7 +62,7 @@ def open_inputs(
     start: str | None = None,
     varied: "Callable[[Recipe], Sequence[Dimension]]" = lambda _: (),
 ) -> "tuple[Recipe, ExpressionDataset]":
-    """Return the recipe and the data set, once the device is known to be there.
+    """Return the recipe and the data set, once the device and who teaches are known to be there.
 
     FER+ votes are looked for beside the data where the recipe, or what is varied in it, asks for
     them and none are named.
@@ -80,6 +80,7 @@ def open_inputs(
     from mien.training import find_device, load_recipe  # noqa: PLC0415
     from mien.training.initial import continue_recipe  # noqa: PLC0415
     from mien.training.search_space import asks_for_votes  # noqa: PLC0415
+    from mien.training.teachers import check_teachers  # noqa: PLC0415
 
     if start is None:
         loaded = load_recipe(recipe, settings or ())
@@ -87,6 +88,7 @@ def open_inputs(
         loaded = continue_recipe(load_recipe(recipe), start, settings or ())
     with usage_errors():
         find_device(device)
+    check_teachers(loaded)
     if votes is None and asks_for_votes(loaded, varied(loaded)):
         votes = Path("auto")
     return loaded, open_dataset(data, votes=votes, own_classes=own_classes)
