@@ -68,6 +68,15 @@ def test_train_evaluate_export_is_the_whole_way(data: Path, tmp_path: Path) -> N
     assert json.loads(again.stdout)["accuracy"] == pytest.approx(accuracy)
 
 
+def test_a_loss_that_is_no_number_is_told(data: Path) -> None:
+    wild = ["train", "residual", "--data", str(data), *settings("optimizer.lr=1e30")]
+
+    trained = CliRunner().invoke(app, wild)
+
+    assert trained.exit_code == 0, trained.output
+    assert "its loss is no number from epoch 1 on" in trained.stderr
+
+
 def test_a_classical_baseline_goes_the_same_way(data: Path, tmp_path: Path) -> None:
     run = CliRunner()
     command = ["train", "pca-knn", "--data", str(data), "--set", "model.components=20"]
