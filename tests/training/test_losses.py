@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
+from mien.errors import RecipeError
 from mien.training import Recipe
 from mien.training.losses import (
     ExpressionLoss,
@@ -69,13 +70,25 @@ def test_balanced_weights_make_classes_count_the_same() -> None:
 def test_the_recipe_decides_whether_classes_are_weighed(make_recipe: Callable[..., Recipe]) -> None:
     learned = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 2])
 
-    even = build_loss(make_recipe(), learned, 3)
-    balanced = build_loss(make_recipe(loss={"class_weights": "balanced"}), learned, 3)
+    even = build_loss(make_recipe(), learned, "abc")
+    balanced = build_loss(make_recipe(loss={"class_weights": "balanced"}), learned, "abc")
 
     torch.testing.assert_close(even(LOGITS, LABELS), F.cross_entropy(LOGITS, LABELS))
     weights = balanced_weights(learned, 3)
     expected = F.cross_entropy(LOGITS, LABELS, weight=weights)
     torch.testing.assert_close(balanced(LOGITS, LABELS), expected)
+
+
+def test_the_recipe_lowers_the_logits_of_the_classes_it_names(
+    make_recipe: Callable[..., Recipe],
+) -> None:
+    margins = {"class_margins": ["c = 0.5", "a=-1"]}
+
+    loss = build_loss(make_recipe(loss=margins), LABELS, "abc")
+
+    torch.testing.assert_close(loss.lower(LOGITS), LOGITS - torch.tensor([-1.0, 0.0, 0.5]))
+    with pytest.raises(RecipeError, match=r"^loss.class_margins: unknown class 'c'"):
+        build_loss(make_recipe(loss=margins), LABELS, "ab")
 
 
 def test_focal_has_a_slope_where_the_answer_is_sure(make_recipe: Callable[..., Recipe]) -> None:

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import torch
 
+from mien.analysis.classifier import softmax
 from mien.data.dataset import ExpressionDataset
 from mien.data.synthetic import synthetic_faces
-from mien.errors import CheckpointError, DataError
+from mien.errors import CheckpointError, DataError, RecipeError
+from mien.evaluation.predictor import open_predictor
 from mien.metadata import BEST
 from mien.models import MODELS
 from mien.training import Progress, Recipe, find_device, load_recipe, train
@@ -84,6 +86,31 @@ def test_a_model_learns_cartoons(make_recipe: Callable[..., Recipe], tmp_path: P
     result = train(recipe, many, tmp_path / "run", device="cpu")
 
     assert result.best_accuracy > 0.5, "chance is 0.14"
+
+
+def test_a_class_with_a_margin_is_answered_more_often(
+    faces: ExpressionDataset, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    def share_of_fear(margins: list[str], teachers: list[str]) -> float:
+        folder = tmp_path / f"margins {len(margins)} teachers {len(teachers)}"
+        taught = {"teachers": teachers, "share": 1.0}
+        recipe = make_recipe(epochs=3, loss={"class_margins": margins}, distillation=taught)
+        train(recipe, faces, folder, device="cpu")
+        logits = open_predictor(folder).logits(faces.split("PublicTest").images)
+        return float(softmax(logits)[:, faces.classes.index("fear")].mean())
+
+    before = share_of_fear([], [])
+    assert share_of_fear(["fear=3"], []) > 1.4 * before
+    teacher = str(tmp_path / "margins 0 teachers 0")
+    assert share_of_fear(["fear=3"], [teacher]) > 1.4 * before, "what is taught counts, too"
+    with pytest.raises(RecipeError, match="unknown class 'afraid'"):
+        train(
+            make_recipe(loss={"class_margins": ["afraid=1"]}),
+            faces,
+            tmp_path / "unknown",
+            device="cpu",
+        )
+    assert not (tmp_path / "unknown").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """Losses over logits, for labels and for soft targets alike."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
+from mien.errors import RecipeError
+from mien.expressions import unknown_name
 from mien.training.recipe import Recipe
 
 #: Smallest number that is divided by or raised to a power.
@@ -18,12 +21,23 @@ class ExpressionLoss:
     Args:
         recipe: Names the loss.
         class_weights: ``(C,)`` as from :func:`balanced_weights`, or None for all alike.
+        class_margins: ``(C,)`` that :meth:`lower` takes from the logits, or None for nothing.
     """
 
-    def __init__(self, recipe: Recipe, class_weights: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        class_weights: Tensor | None = None,
+        class_margins: Tensor | None = None,
+    ) -> None:
         self._smoothing = recipe.label_smoothing
         self._gamma = recipe.loss.gamma if recipe.loss.name == "focal" else 0.0
         self._weights = class_weights
+        self._margins = class_margins
+
+    def lower(self, logits: Tensor) -> Tensor:
+        """Return ``(N, C)`` logits less the classes' margins: what every loss is measured on."""
+        return logits if self._margins is None else logits - self._margins.to(logits.device)
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the batch's mean loss in nats.
@@ -49,10 +63,19 @@ class ExpressionLoss:
         return terms.sum(dim=1).mean() / met.clamp(min=_TINY)
 
 
-def build_loss(recipe: Recipe, labels: Tensor, classes: int) -> ExpressionLoss:
-    """Return the recipe's loss for training faces of these ``(N,)`` labels."""
+def build_loss(recipe: Recipe, labels: Tensor, classes: Sequence[str]) -> ExpressionLoss:
+    """Return the recipe's loss for training faces of these ``(N,)`` labels.
+
+    Raises:
+        RecipeError: A margin is of a class that is not there.
+    """
     balanced = recipe.loss.class_weights == "balanced"
-    return ExpressionLoss(recipe, balanced_weights(labels, classes) if balanced else None)
+    weights = balanced_weights(labels, len(classes)) if balanced else None
+    given = recipe.loss.margins
+    if unknown := [name for name in given if name not in classes]:
+        raise RecipeError(f"loss.class_margins: {unknown_name('class', unknown[0], classes)}")
+    margins = torch.tensor([given.get(name, 0.0) for name in classes]) if given else None
+    return ExpressionLoss(recipe, weights, margins)
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:

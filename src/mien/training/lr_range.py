@@ -148,7 +148,7 @@ def lr_range_test(
     rates = np.geomspace(lowest, highest, steps)
     batches = zip(rates, itertools.chain.from_iterable(epochs), strict=False)
     losses: list[float] = []
-    measure = build_loss(recipe, faces.labels, len(training.classes))
+    measure = build_loss(recipe, faces.labels, training.classes)
     for loss in _train(network, recipe, batches, measure, teachers):
         losses.append(loss)
         if _has_diverged(losses):
@@ -176,6 +176,7 @@ def _train(
             group["lr"] = float(rate)
         with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
             logits = network(faces.contiguous(memory_format=torch.channels_last))
+            logits = measure.lower(logits)
             loss = measure(logits, targets)
             loss = teachers.mix(loss, logits, faces, recipe.distillation)
         yield loss.item()

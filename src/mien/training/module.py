@@ -155,8 +155,9 @@ class ExpressionModule(pl.LightningModule):
         """Return the loss of one batch."""
         inputs, targets = batch
         logits = self(inputs)
-        loss = self._loss(logits, targets)
-        loss = self._teachers.mix(loss, logits, inputs, self._recipe.distillation)
+        lowered = self._loss.lower(logits)
+        loss = self._loss(lowered, targets)
+        loss = self._teachers.mix(loss, lowered, inputs, self._recipe.distillation)
         self._log("train", loss, logits, targets if targets.ndim == 1 else targets.argmax(dim=1))
         return loss
 

@@ -5,6 +5,7 @@ A recipe file says only what differs from the defaults below; it is read by
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
@@ -76,14 +77,25 @@ class LossConfig:
         gamma: How far ``focal`` looks away; 0 is cross-entropy.
         class_weights: ``balanced`` weighs each class by the inverse of its share of the training
             faces, 1 on average over the faces.
+        class_margins: How much lower a class's logit is made while it is learned, ``"fear=0.2"``
+            each: the network learns to give it that much more, and answers it more often (logit
+            adjustment, Menon et al. 2021, https://arxiv.org/abs/2007.07314).
     """
 
     name: Literal["cross_entropy", "focal"] = "cross_entropy"
     gamma: float = 2.0
     class_weights: Literal["none", "balanced"] = "none"
+    class_margins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self.gamma >= 0, "loss.gamma", "0 or more", self.gamma)
+        once = len(self.margins) == len(self.class_margins)
+        _check(once, "loss.class_margins", "each class once", list(self.class_margins))
+
+    @property
+    def margins(self) -> dict[str, float]:
+        """The margin of each class that has one, in nats."""
+        return dict(_margin(text) for text in self.class_margins)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -434,6 +446,17 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 def _check(condition: bool, name: str, expected: str, got: Any) -> None:
     if not condition:
         raise RecipeError(f"{name}: expected {expected}, got {got!r}")
+
+
+def _margin(text: str) -> tuple[str, float]:
+    name, _, amount = (part.strip() for part in text.rpartition("="))
+    try:
+        margin = float(amount)
+    except ValueError:
+        margin = math.nan
+    expected = 'a class and a number, as "fear=0.2"'
+    _check(bool(name) and math.isfinite(margin), "loss.class_margins", expected, text)
+    return name, margin
 
 
 def _toml_lines(values: Mapping[str, Any]) -> str:

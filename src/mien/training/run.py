@@ -153,6 +153,7 @@ def train(  # noqa: PLR0913 - all but three by name only
     taught = [breach for each in taught_by for breach in each.breaches]
     breaches = tuple(dict.fromkeys((*start.breaches, *taught, *breaches)))
     network = build_network(recipe, training, start)
+    loss = build_loss(recipe, torch.from_numpy(training.labels), training.classes)
     mean, std = start.mean, start.std
     card = {
         "recipe": recipe.to_dict(),
@@ -171,7 +172,6 @@ def train(  # noqa: PLR0913 - all but three by name only
 
     told = watch if is_main_process() else None
     batches = TrainingData(recipe, training, validation, mean=mean, std=std, watch=told)
-    loss = build_loss(recipe, torch.from_numpy(training.labels), len(training.classes))
     teachers = Teachers(taught_by, mean=mean, std=std)
     module = ExpressionModule(network, recipe, loss, teachers, card_json=json.dumps(card))
     with _quiet():
