@@ -179,11 +179,12 @@ def media(
     photo: bytes,
     nobody: bytes,
 ) -> Path:
-    """A folder with a photo, a picture of nobody, a broken one, a clip and a camera's film."""
+    """A folder with a photo, a picture of nobody, two broken ones, a clip and a camera's film."""
     folder = tmp_path_factory.mktemp("media")
     (folder / "photo.jpg").write_bytes(photo)
     (folder / "nobody.jpg").write_bytes(nobody)
-    (folder / "broken.jpg").write_bytes(b"no picture")
+    for name in ("broken.jpg", "broken.png"):
+        (folder / name).write_bytes(b"no picture")
     write_clip(folder / "clip.mp4", photo)
     write_clip(folder / "camera.mjpeg", photo, codec="mjpeg")
     return folder
@@ -248,8 +249,10 @@ def test_the_table_of_a_photo_is_downloaded(page: Browser, media: Path, tmp_path
             assert time.monotonic() < end, list(tmp_path.iterdir())
             time.sleep(0.05)
     head, row = (tmp_path / "photo.csv").read_text().splitlines()
-    assert head.startswith("source,face,expression,confidence,left,top,right,bottom,score,angry")
-    assert row.startswith('"photo.jpg",0,sad,0.7')
+    assert head.startswith(
+        "source,width,height,face,expression,confidence,left,top,right,bottom,score,angry,disgust"
+    )
+    assert row.startswith("photo.jpg,240,240,0,sad,0.7")
     assert (tmp_path / "photo-faces.jpg").read_bytes().startswith(b"\xff\xd8")
 
 
@@ -260,12 +263,38 @@ def test_a_picture_of_nobody_and_a_broken_one(page: Browser, media: Path) -> Non
     assert page.run("document.querySelector('#m-alert').getAttribute('role')") == "alert"
 
 
+def test_each_file_that_cannot_be_read_is_told_of(page: Browser, media: Path) -> None:
+    page.give("#m-files", media / "broken.jpg", media / "photo.jpg", media / "broken.png")
+    page.wait("document.querySelector('#m-alert').textContent.split('\\n').length == 2")
+
+    told = page.run("document.querySelector('#m-alert').textContent").splitlines()
+    assert [line.partition(": ")[0] for line in told] == ["broken.jpg", "broken.png"]
+    assert said(page, "photo.jpg: face"), "what was read is still told"
+    top, bottom = page.run(
+        "(({top, bottom}) => [top, bottom])"
+        "(document.querySelector('#m-alert').getBoundingClientRect())"
+    )
+    assert 0 <= top < bottom <= page.run("window.innerHeight"), "in sight"
+
+
+def test_a_clip_outlives_an_answer_that_is_lost(page: Browser, media: Path) -> None:
+    page.run(
+        "window.reached = window.fetch; window.lost = 0; window.fetch = (url, options) => "
+        "/v1.video.[^/]+$/.test(url) && window.lost++ < 2 ? Promise.reject(new TypeError('lost')) "
+        ": window.reached(url, options)"
+    )
+    page.give("#m-files", media / "clip.mp4")
+
+    said(page, "clip.mp4: read, ")
+    assert page.run("window.lost") > 2
+
+
 def test_a_clip(page: Browser, media: Path, address: str) -> None:
     page.give("#m-files", media / "clip.mp4")
 
     said(page, "clip.mp4: read, ")
 
-    assert page.run("document.querySelector('.m-strip i').title") == "sad, 0:00 to 0:00"
+    assert page.run("document.querySelector('.m-strip i').title") == "sad, 0:00.0 to 0:00.6"
     people = page.run("document.querySelector('.m-scroll tbody').innerText")
     assert people.split()[:5] == ["1", "0.6", "s", "100", "%"]
     assert page.wait("document.querySelectorAll('.m-stage .m-box').length") >= 2

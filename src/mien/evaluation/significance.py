@@ -47,7 +47,7 @@ class Difference:
 
     @property
     def is_noise(self) -> bool:
-        """Whether chance alone explains the difference in accuracy."""
+        """Whether chance alone may explain the difference in accuracy."""
         return self.adjusted_p >= SIGNIFICANCE
 
     def verdict(self) -> str:

@@ -48,6 +48,7 @@ def describe_calibration(
         }
     return {
         "sentence": _sentence(calibration),
+        "by_chance": f"{100 * calibration.ece_by_chance:.1f}",
         "uncertain": _uncertain_sentence(uncertain),
         "charts": [(name, figure_uri(reliability_chart(each))) for name, each in shown.items()],
         "coverage_chart": figure_uri(coverage_chart(calibration, uncertain=uncertain)),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from mien.evaluation.comparison import Comparison
 from mien.evaluation.measures import ACCURACY, LATENCY, MACRO_F1, PARAMETERS, Measure
@@ -144,17 +145,21 @@ def _cost_chart(comparison: Comparison, measure: Measure) -> "Figure | None":
 
 
 def _differences(comparison: Comparison) -> list[dict[str, Any]]:
+    others = range(1, len(comparison.names))
+    differences = {i: comparison.confusion_difference(i) for i in others}
+    largest = max((float(np.abs(each).max()) for each in differences.values()), default=0.0)
+
+    def draw(difference: npt.NDArray[np.float64]) -> str:
+        chart = confusion_chart(difference, comparison.classes, kind="difference", largest=largest)
+        return figure_uri(chart)
+
     return [
         {
             "name": comparison.names[i],
-            "chart": figure_uri(
-                confusion_chart(
-                    comparison.confusion_difference(i), comparison.classes, kind="difference"
-                )
-            ),
+            "chart": draw(difference),
             "changes": _largest_changes(comparison, i),
         }
-        for i in range(1, len(comparison.names))
+        for i, difference in differences.items()
     ]
 
 

@@ -42,6 +42,7 @@ def confusion_chart(
     classes: Sequence[str],
     *,
     kind: Literal["counts", "rates", "difference"],
+    largest: float | None = None,
 ) -> "Figure":
     """Draw a confusion matrix as a heat map with its numbers.
 
@@ -52,12 +53,14 @@ def confusion_chart(
         kind: Which of the three it is. Counts are coloured by their share of the row, so that
             rare classes can be read too; differences blue where they are for the better, which
             is a rise on the diagonal and a fall elsewhere, and red where for the worse.
+        largest: Difference that has the darkest colour, so that several charts can be compared;
+            by default the largest of these.
     """
     many = len(classes) > _MANY_CLASSES
     width = max(_WIDTH, 1.6 + 0.36 * len(classes)) if many else _WIDTH
     figure, axes = _chart(height=width - 0.3, width=width)
     if kind == "difference":
-        limit = max(1.0, float(np.abs(values).max()))
+        limit = max(1.0, float(np.abs(values).max()) if largest is None else largest)
         gains = np.where(np.eye(len(values), dtype=bool), values, -values)
         axes.imshow(gains, cmap="RdBu", vmin=-limit, vmax=limit)
         dark = np.abs(values) > 0.6 * limit
@@ -171,7 +174,7 @@ def cost_chart(
         label: What the cost is.
         colours: One a model.
     """
-    from matplotlib.ticker import LogLocator  # noqa: PLC0415 - slow to import
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator  # noqa: PLC0415
 
     figure, axes = _chart(height=3.2)
     handles = []
@@ -185,8 +188,13 @@ def cost_chart(
     axes.set_xscale("log")
     axes.margins(0.25)
     axes.xaxis.set_major_formatter(lambda value, _: _tick_label(value))
-    # The 2s and 5s between powers of ten: the whole axis may lie between two of those.
-    axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    lowest, highest = axes.get_xlim()
+    if highest > 5 * lowest:
+        # The 2s and 5s between powers of ten: the whole axis may lie between two of those.
+        axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(lambda value, _: _tick_label(value))
     finish_axes(axes, x=label, y="accuracy, %")
     draw_legend(figure, handles, [_model_name(name) for name in points])

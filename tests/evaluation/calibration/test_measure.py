@@ -165,3 +165,11 @@ def test_one_face_is_measured_too() -> None:
 
     assert (measured.ece, measured.brier) == pytest.approx((0.2, 0.08))
     assert measured.ece_interval == pytest.approx((0.2, 0.2))
+
+
+@pytest.mark.parametrize("count", [250, 4_000])
+def test_what_chance_makes_the_error_of_a_calibrated_model(count: int) -> None:
+    drawn = [measure_calibration(*calibrated(count, seed=seed)) for seed in range(30)]
+
+    errors, expected = ([getattr(each, name) for each in drawn] for name in ("ece", "ece_by_chance"))
+    assert np.mean(expected) == pytest.approx(np.mean(errors), rel=0.15)

@@ -4,6 +4,7 @@ A model is calibrated when, of the faces that it reads with a probability of 0.8
 read right. All figures are from logits, in NumPy.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -126,6 +127,19 @@ class Calibration:
     def confidence(self) -> float:
         """Mean confidence; above :attr:`accuracy` where the model is surer than it is right."""
         return sum(each.count * each.confidence for each in self.bins) / self.count
+
+    @property
+    def ece_by_chance(self) -> float:
+        """About what :attr:`ece` would be, on average, were the model perfectly calibrated.
+
+        A bin's accuracy would vary as a normal variable does, whose mean absolute deviation is
+        √(2/π) of its standard deviation.
+        """
+        spreads = (
+            math.sqrt(2 / math.pi * each.confidence * (1 - each.confidence) * each.count)
+            for each in self.bins
+        )
+        return sum(spreads) / self.count
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain JSON types."""

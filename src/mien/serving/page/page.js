@@ -23,12 +23,19 @@ function h(name, attributes = {}, ...children) {
 }
 
 const say = (text) => { status.textContent = text; };
-const complain = (text) => { alertLine.textContent = text; };
+const complain = (text) => {
+  alertLine.textContent = text;
+  if (text) alertLine.scrollIntoView({ block: "nearest" });
+};
 const percent = (value) => `${Math.round(100 * value)} %`;
 const many = (count, one, more) => `${count} ${count === 1 ? one : more}`;
 const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 const clock = (seconds) =>
   `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+const moment = (seconds) => {
+  const tenths = Math.round(10 * seconds);
+  return `${Math.floor(tenths / 600)}:${((tenths % 600) / 10).toFixed(1).padStart(4, "0")}`;
+};
 const megabytes = (bytes) => `${bytes < 1e7 ? +(bytes / 1e6).toPrecision(2) : Math.floor(bytes / 1e6)} MB`;
 const span = (seconds) => seconds < 120 ? `${Math.round(seconds)} seconds` : `${Math.round(seconds / 60)} minutes`;
 const colourOf = (expression) =>
@@ -42,7 +49,7 @@ async function ask(path, options = {}, attempts = 4) {
     answer = await fetch(new URL(path, root), { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The service cannot be reached.");
+    throw Object.assign(new Error("The service cannot be reached."), { unreachable: true });
   }
   if (answer.ok) return answer;
   if (answer.status === 429 && attempts > 1) {
@@ -56,6 +63,18 @@ async function ask(path, options = {}, attempts = 4) {
   if (answer.status === 429) throw new Error("The service is busy. Try again in a minute.");
   const problem = await answer.json().catch(() => ({}));
   throw new Error(problem.detail ?? `The service answered ${answer.status}.`);
+}
+
+// What is asked again and again need not be answered each time.
+async function askPatiently(path, options, attempts = 6) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await ask(path, options);
+    } catch (error) {
+      if (!error.unreachable || attempt === attempts) throw error;
+      await pause(attempt);
+    }
+  }
 }
 
 function form(field, file, name) {
@@ -148,8 +167,8 @@ function resultCard(title, kind, ...buttons) {
 
 // Photos
 
-async function readPhoto(file) {
-  say(`Reading ${file.name} …`);
+async function readPhoto(file, waiting) {
+  say(`Reading ${file.name} …${waiting}`);
   const answer = await (await ask("v1/analyze?annotate=true", form("picture", file, file.name))).json();
   const { result, faces_omitted: omitted, annotated_jpeg: jpeg } = answer.pictures[0];
   const annotated = `data:image/jpeg;base64,${jpeg}`;
@@ -180,7 +199,7 @@ async function readPhoto(file) {
 }
 
 function photoTable(result) {
-  const quoted = (text) => `"${String(text).replaceAll('"', '""')}"`;
+  const quoted = (text) => /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   const names = Object.keys(result.faces[0].probabilities);
   const facts = ["source", "width", "height", "face", "expression", "confidence", "left", "top", "right", "bottom", "score"];
   const taken = [...facts, "frame", "time_s", "track"];
@@ -203,7 +222,7 @@ function whyButton(file, index) {
       asked.remove();
     } catch (error) {
       asked.disabled = false;
-      complain(error.message);
+      place.replaceChildren(h("p", { class: "m-alert" }, error.message));
     }
   }, { "aria-label": `Where did it look in face ${index + 1}?` });
   return h("div", {}, asked, place);
@@ -242,8 +261,8 @@ async function drawFalls(canvas, { falls, crop_png: png }) {
 
 // Clips
 
-async function readClip(file) {
-  say(`Sending ${file.name} …`);
+async function readClip(file, waiting) {
+  say(`Sending ${file.name} …${waiting}`);
   const stop = new AbortController();
   const { card, body, row, heading } = resultCard(file.name, "clip");
   body.classList.add("m-film");
@@ -261,22 +280,24 @@ async function readClip(file) {
   card.scrollIntoView({ behavior: "smooth", block: "start" });
   try {
     job = await (await ask("v1/video", { ...form("video", file, file.name), signal: stop.signal })).json();
+    say(`Reading ${file.name} …${waiting}`);
     while (job.state === "queued" || job.state === "running") {
       await pause(0.4);
       if (!card.isConnected) return;
-      job = await (await ask(`v1/video/${job.id}`, { signal: stop.signal })).json();
+      job = await (await askPatiently(`v1/video/${job.id}`, { signal: stop.signal })).json();
       bar.value = job.progress;
       const left = job.eta_s === null ? "" : `, about ${clock(Math.ceil(job.eta_s))} left`;
       words.textContent = job.state === "queued" ? "Waiting for its turn …" : `${percent(job.progress)} read${left}`;
     }
     if (job.state === "failed") throw new Error(job.problem.detail);
-    const summary = await (await ask(`v1/video/${job.id}/summary`)).json();
+    const summary = await (await askPatiently(`v1/video/${job.id}/summary`)).json();
     bar.remove();
     words.remove();
     await showClip(file, job, summary, body, row, card);
     say(`${file.name}: read, ${many(summary.people.length, "person", "people")}.`);
   } catch (error) {
     if (error.name === "AbortError") return;
+    card.dispatchEvent(new Event("removed"));
     card.remove();
     throw error;
   }
@@ -291,11 +312,14 @@ async function showClip(file, job, summary, body, row, card) {
   body.append(stage);
   if (job.truncated) body.append(h("p", { class: "m-note" }, `The clip is cut short: ${job.truncated}.`));
   const stem = file.name.replace(/\.[^.]*$/, "");
+  const problem = h("p", { class: "m-alert", role: "alert" });
+  body.before(problem);
   for (const format of ["parquet", "json", "csv"]) {
     row.prepend(button({ csv: "CSV", json: "JSON", parquet: "Parquet" }[format], async () => {
+      problem.textContent = "";
       try {
         save(await (await ask(`v1/video/${job.id}/result?format=${format}`)).blob(), `${stem}.${format}`);
-      } catch (error) { complain(error.message); }
+      } catch (error) { problem.textContent = error.message; }
     }, { "aria-label": `Download the table of ${file.name}, ${format.toUpperCase()}` }));
   }
   if (!summary.people.length) {
@@ -304,7 +328,7 @@ async function showClip(file, job, summary, body, row, card) {
   }
   body.append(timeline(summary, video), peopleTable(summary), timesTable(summary, video));
   if (job.frames <= 5000) {
-    const frames = await (await ask(`v1/video/${job.id}/result?format=json`)).json();
+    const frames = await (await askPatiently(`v1/video/${job.id}/result?format=json`)).json();
     followBoxes(video, overlay, frames);
   }
 }
@@ -338,7 +362,7 @@ function timeline(summary, video) {
     const head = h("b", {});
     heads.push(head);
     const parts = summary.episodes.filter((each) => each.track === person.track).map((each) =>
-      h("i", { title: `${each.expression}, ${clock(each.start_s)} to ${clock(each.end_s)}`,
+      h("i", { title: `${each.expression}, ${moment(each.start_s)} to ${moment(each.end_s)}`,
         style: `left:${100 * each.start_s / length}%;width:${100 * (each.end_s - each.start_s) / length}%;background:${colourOf(each.expression)}` }));
     const seek = (event) => {
       const { left, width } = event.currentTarget.getBoundingClientRect();
@@ -348,7 +372,7 @@ function timeline(summary, video) {
   });
   video.addEventListener("timeupdate", () => heads.forEach((head) => { head.style.left = `${100 * video.currentTime / length}%`; }));
   const shown = [...new Set(summary.episodes.map((each) => each.expression))];
-  const axis = [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", {}, length < 8 ? `${(part * length).toFixed(1)} s` : clock(part * length)));
+  const axis = [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", {}, length < 60 ? `${(part * length).toFixed(1)} s` : clock(part * length)));
   // The same is said in the tables below it.
   return h("div", { "aria-hidden": "true" },
     h("div", { class: "m-lanes" }, ...lanes), h("div", { class: "m-axis" }, ...axis),
@@ -369,11 +393,11 @@ function peopleTable(summary) {
 
 function timesTable(summary, video) {
   const rows = summary.episodes.slice(0, 200).map((each) => [
-    button(`${clock(each.start_s)}.${Math.floor(10 * each.start_s) % 10}`, () => { video.currentTime = each.start_s; video.focus(); }, { "aria-label": `Go to ${clock(each.start_s)} in the clip` }),
+    button(moment(each.start_s), () => { video.currentTime = each.start_s; video.focus(); }, { "aria-label": `Go to ${moment(each.start_s)} in the clip` }),
     `person ${each.track}`, each.expression, `${(each.end_s - each.start_s).toFixed(1)} s`, percent(each.confidence)]);
   const more = summary.episodes.length - rows.length;
   return h("details", { style: "margin-top:16px" }, h("summary", {}, "All times"),
-    table("When what was shown", ["From", "Who", "Expression", "Lasts", "Confidence"], rows),
+    table("When what was shown; where uncertain, the confidence is of the most probable expression", ["From", "Who", "Expression", "Lasts", "Confidence"], rows),
     more > 0 ? h("p", { class: "m-note" }, `${more} more are in the table to download.`) : null);
 }
 
@@ -437,14 +461,22 @@ function showCameraButton() {
 
 async function handle(files) {
   complain("");
-  for (const file of files) {
+  const problems = [];
+  let told = "";
+  for (const [index, file] of files.entries()) {
+    const after = files.length - index - 1;
+    const read = file.type.startsWith("video/") || /\.(mp4|mov|mkv|webm|avi|m4v)$/i.test(file.name) ? readClip : readPhoto;
     try {
-      await (file.type.startsWith("video/") || /\.(mp4|mov|mkv|webm|avi|m4v)$/i.test(file.name) ? readClip(file) : readPhoto(file));
-    } catch (error) {
-      say("");
-      complain(error.message);
+      await read(file, after ? ` ${after} more waiting.` : "");
+      told = status.textContent;
+    } catch ({ message }) {
+      problems.push(message.startsWith(file.name) ? message : `${file.name}: ${message}`);
+      say(told);
+      complain(problems.join("\n"));
     }
   }
+  // What was read after it has moved the page.
+  if (problems.length) complain(problems.join("\n"));
 }
 
 async function tellFacts() {
@@ -489,9 +521,10 @@ find("m-camera").addEventListener("click", async (event) => {
     asked.disabled = false;
   }
 });
-find("m-key").addEventListener("submit", (event) => {
+find("m-key").addEventListener("submit", async (event) => {
   event.preventDefault();
   key = find("m-key-field").value.trim();
-  tellFacts();
+  await tellFacts();
+  if (find("m-key").hidden) find("m-files").focus();
 });
 tellFacts();
