@@ -181,8 +181,9 @@ def _upright(image: Image.Image) -> Image.Image:
 def _scale_deep(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Bring grey levels of more than 8 bits to 8: Pillow's own conversion cuts them off at 255.
 
-    Sixteen bits are scaled by their whole range. Mode "I" (32 bits) mostly holds 16, so it is
-    scaled so too, if nothing lies outside; that and floats outside 0 to 1 by what they hold.
+    Sixteen bits are scaled by their whole range, unless they hold no more than eight. Mode "I"
+    (32 bits) mostly holds 16, so it is scaled so too, if nothing lies outside; that and floats
+    outside 0 to 1 by what they hold.
     """
     levels = np.asarray(image)
     # A strip at a time: in float64 the largest picture would take gigabytes.
@@ -190,7 +191,7 @@ def _scale_deep(image: Image.Image) -> npt.NDArray[np.uint8]:
     low = min(_finite(levels.ravel()[strip]).min() for strip in strips)
     high = max(_finite(levels.ravel()[strip]).max() for strip in strips)
     bottom, top = 0.0, 1.0 if image.mode == "F" else 65535.0
-    if image.mode == "F" and low >= 0 and 1 < high <= 255:
+    if low >= 0 and 1 < high <= 255:
         top = 255.0
     elif low < 0 or high > top:
         bottom, top = low, max(high - low, 1e-12)

@@ -207,10 +207,12 @@ class FrameResult:
             return cls(source=str(fields["source"]), size_wh=(width, height), faces=faces)
 
     def to_records(self) -> list[dict[str, Any]]:
-        """Return one flat row a face, ready for a CSV file or a data frame.
+        """Return one flat row a face, for a CSV file or a data frame.
 
-        A picture without a face gives one row whose ``face`` and face columns are None, without
-        probabilities, so that no picture goes missing from a table.
+        A picture without a face gives one row whose ``face`` and face columns are None, so that no
+        picture goes missing from a table. It has no column for the classes, which such a result
+        does not know: pandas fills them in; tell Polars to look at all rows
+        (``infer_schema_length=None``), and ``csv.DictWriter`` the columns of a row with a face.
         """
         head = {"source": self.source, "width": self.size_wh[0], "height": self.size_wh[1]}
         if not self.faces:

@@ -1,10 +1,12 @@
 import io
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +108,10 @@ def test_no_face_is_an_empty_result(analyzer: Analyzer) -> None:
 
 
 def test_faces_come_largest_first_and_bad_points_fall_back_to_the_box(tiny_model: Path) -> None:
-    detector = FixedDetector((0, 0, 10, 10), (20, 20, 50, 60), (-30, 5, -10, 20))
+    detector = FixedDetector(
+        *((0, 0, 10, 10), (20, 20, 50, 60), (-10, 5, 10, 20)),
+        *((-30, 5, -10, 20), (5, 5, 5.001, 5.001)),  # not in the picture, and hardly there
+    )
     picture = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
     analyzer = Analyzer(tiny_model, detector=detector, threads=1)
     result = analyzer.analyze(picture)
@@ -194,13 +199,70 @@ def test_a_folder_with_a_damaged_picture(analyzer: Analyzer, tmp_path: Path) -> 
     assert [Path(source).name for source in failed] == ["a.png", "none.png"]
 
 
-def test_what_was_read_before_a_damaged_picture_is_given(analyzer: Analyzer) -> None:
+@pytest.mark.parametrize(
+    ("broken", "kind", "told"),
+    [
+        (b"damaged", MediaError, "bytes 2: not a picture"),
+        (None, TypeError, "picture 2: expected a path, bytes, .* got NoneType"),
+        (np.full((9, 9), -1.0), ValueError, "array 2: expected levels from 0 to 1"),
+    ],
+)
+def test_what_was_read_before_a_damaged_picture_is_given(
+    analyzer: Analyzer, broken: Any, kind: type[Exception], told: str
+) -> None:
     image = Image.new("RGB", (30, 30))
-    results = analyzer.analyze_many([image, image, b"damaged", image])
+    results = analyzer.analyze_many([image, image, broken, image])
 
     assert [next(results).source for _ in range(2)] == ["image 0", "image 1"]
-    with pytest.raises(MediaError, match=r"^bytes 2: not a picture"):
+    with pytest.raises(kind, match=f"^{told}"):
         next(results)
+    errors: list[str] = []
+    results = analyzer.analyze_many(
+        [image, broken, image], on_error=lambda _, error: errors.append(str(error))
+    )
+    assert [result.source for result in results] == ["image 0", "image 2"]
+    assert len(errors) == 1
+
+
+def test_grey_and_colour_arrays_may_come_together(analyzer: Analyzer) -> None:
+    grey, colour = np.zeros((48, 48), np.uint8), np.zeros((60, 60, 3), np.uint8)
+
+    results = analyzer.analyze_many([grey, colour, grey[:, :, None]], colour="bgr")
+
+    assert [result.size_wh for result in results] == [(48, 48), (60, 60), (48, 48)]
+
+
+def test_another_process_may_be_given_an_analyzer(
+    tiny_model: Path, astronaut_rgb: ImageRgb
+) -> None:
+    analyzer = Analyzer(tiny_model, min_face=40, uncertain_below=0.2, tta="flip", threads=1)
+    before = analyzer.analyze(astronaut_rgb, colour="rgb")
+
+    copy = pickle.loads(pickle.dumps(analyzer))
+
+    assert copy.analyze(astronaut_rgb, colour="rgb") == before
+    assert len(before.faces) == 1
+    assert (copy.classifier.tta, copy.uncertain_below) == ("flip", 0.2)
+    assert copy.detector.min_face == 40
+
+
+@pytest.mark.parametrize(
+    ("found", "kind", "told"),
+    [
+        (None, TypeError, "the detector must return Detections, got NoneType"),
+        ([(0, 0, 9, 9)], TypeError, "the detector must return Detections, got list"),
+        ((-1e9, -1e9, 1e9, 1e9), ValueError, "sides of at most 512 pixels"),
+    ],
+)
+def test_what_a_detector_may_not_return(
+    tiny_model: Path, found: Any, kind: type[Exception], told: str
+) -> None:
+    class Broken:
+        def detect(self, image_rgb: ImageRgb) -> Any:
+            return FixedDetector(found).detect(image_rgb) if isinstance(found, tuple) else found
+
+    with pytest.raises(kind, match=told):
+        Analyzer(tiny_model, detector=Broken()).analyze(np.zeros((64, 64), np.uint8))
 
 
 def test_a_damaged_picture_in_memory_is_told_by_its_number(

@@ -81,6 +81,13 @@ def test_what_is_no_array_of_faces_is_refused(
         classifier.classify(wrong)
 
 
+def test_a_list_of_faces_is_refused(tiny_model: Path) -> None:
+    crops: Any = [np.zeros((48, 48), np.uint8)]
+
+    with pytest.raises(TypeError, match=r"expected a uint8 array \(N, H, W\), got list"):
+        ExpressionClassifier(tiny_model).classify(crops)
+
+
 def test_no_faces_no_rows(tiny_model: Path) -> None:
     assert ExpressionClassifier(tiny_model).classify(np.empty((0, 48, 48), np.uint8)).shape == (
         0,

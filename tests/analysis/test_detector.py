@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -25,3 +27,18 @@ def test_shapes_are_checked(
     points = None if landmarks is None else np.zeros(landmarks, np.float32)
     with pytest.raises(ValueError, match=named):
         Detections(np.zeros(boxes, np.float32), np.zeros(2, np.float32), points)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "score", "kind", "told"),
+    [
+        ([[0, 0, 9, 9]], 0.5, TypeError, "boxes_xyxy: expected an array, got list"),
+        (np.array([[0, 0, 9, np.nan]]), 0.5, ValueError, "boxes_xyxy: expected numbers"),
+        (np.array([[0, 0, 9, 9]]), 99, ValueError, "scores: expected 0 to 1"),
+    ],
+)
+def test_what_is_no_face_found_is_refused(
+    boxes: Any, score: float, kind: type[Exception], told: str
+) -> None:
+    with pytest.raises(kind, match=told):
+        Detections(boxes, np.array([score], np.float32))

@@ -60,6 +60,7 @@ def test_colour_formats_give_the_same_picture(
     "convert",
     [
         lambda photo: photo.convert("L"),
+        lambda photo: photo.convert("I"),
         lambda photo: photo.convert("LA"),
         as_sixteen_bits,
         lambda photo: as_sixteen_bits(photo).convert("I"),
@@ -129,14 +130,15 @@ def test_bytes_and_images_are_read(photo: Image.Image) -> None:
 def test_arrays_tell_their_channel_order(photo: Image.Image) -> None:
     rgb = np.asarray(photo)
     for array in (
-        *(rgb, rgb.astype(np.uint16) * 257, rgb / 255),
+        *(rgb, rgb.astype(np.uint16) * 257, rgb.astype(np.uint16), rgb / 255),
         *(rgb.astype(np.int64), rgb.astype(np.float32), rgb.astype(np.float64)),
     ):
         np.testing.assert_array_equal(read_picture(array, colour="rgb").image_rgb, rgb)
     np.testing.assert_array_equal(read_picture(rgb[:, :, ::-1], colour="bgr").image_rgb, rgb)
     gray = rgb[:, :, 0]
     for array in (gray, gray[:, :, None]):
-        assert (read_picture(array).image_rgb == gray[:, :, None]).all()
+        for colour in (None, "gray", "rgb", "bgr"):
+            assert (read_picture(array, colour=colour).image_rgb == gray[:, :, None]).all()
     clear = np.dstack((rgb[:, :, ::-1], np.zeros((48, 64), np.uint8)))
     assert (read_picture(clear, colour="bgr").image_rgb == 255).all()
 
@@ -145,7 +147,7 @@ def test_arrays_tell_their_channel_order(photo: Image.Image) -> None:
     ("array", "colour", "named"),
     [
         (np.zeros((4, 4, 3), np.uint8), None, "colour='rgb'"),
-        (np.zeros((4, 4), np.uint8), "rgb", "use 'gray'"),
+        (np.zeros((4, 4, 3), np.uint8), "gray", "colour='rgb'"),
         (np.zeros((4, 4, 3), np.uint8), "hsv", "'hsv'"),
         (np.zeros((2, 4, 4, 3), np.uint8), "rgb", "expected an array"),
         (np.zeros((4, 4), complex), None, "complex128"),
@@ -217,6 +219,10 @@ def test_a_name_that_no_file_can_have_is_told() -> None:
         list(find_pictures([name]))
     with pytest.raises(MediaError, match=r"a\\x00b\.jpg.*no such file"):
         read_picture("a\0b.jpg")
+    with pytest.raises(MediaError, match=r"^A{30}…: cannot be read"):
+        read_picture("A" * 100_000)
+    with pytest.raises(MediaError, match=r"^'': a folder"):
+        read_picture("")
 
 
 def test_a_clip_is_told_where_clips_are_read(tmp_path: Path) -> None:

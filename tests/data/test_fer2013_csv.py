@@ -133,6 +133,13 @@ def test_a_missing_column_is_named(header: str, message: str) -> None:
     assert complaint(f"{header}\n0,{PIXELS},Training\n").startswith(message)
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_columns_that_nothing_separates_are_told(separator: str) -> None:
+    text = f"emotion,pixels,Usage\n0,{PIXELS},Training\n".replace(",", separator)
+
+    assert complaint(text).endswith("; separate the columns by commas")
+
+
 def test_a_column_for_each_pixel_is_another_format() -> None:
     header = ",".join(["emotion", *(f"pixel{i}" for i in range(2304))])
     assert complaint(f"{header}\n{','.join(['1'] * 2305)}\n") == (

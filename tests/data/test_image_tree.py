@@ -118,7 +118,7 @@ def test_an_unknown_class_names_folder_and_nearest() -> None:
 
 @pytest.mark.parametrize("path", ["a.png", "train/a.png"])
 def test_pictures_outside_class_folders(path: str) -> None:
-    assert "expected one folder per expression: angry, disgust" in complaint({path: picture()})
+    assert "expected a folder for each class: angry, disgust" in complaint({path: picture()})
 
 
 @pytest.mark.parametrize(

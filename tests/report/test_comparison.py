@@ -46,7 +46,7 @@ def test_what_was_against_the_protocol_stands_out(
 ) -> None:
     first, second = evaluations
     told = replace(second, breaches=("it remembers",))
-    warning = '<p class="warning">model 1: against the protocol: it remembers.</p>'
+    warning = '<p class="warning">Take care: model 1: against the protocol: it remembers.</p>'
 
     assert warning in page_of(tmp_path, first, told)
     assert warning not in page_of(tmp_path, first, second)

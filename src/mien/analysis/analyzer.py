@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mien.analysis.classifier import ExpressionClassifier
-from mien.analysis.detector import Detections, Detector, WholeImageDetector
+from mien.analysis.detector import Detections, Detector, WholeImageDetector, faces_within
 from mien.analysis.media import (
     FILE_BYTES,
     Colour,
@@ -189,13 +189,16 @@ class Analyzer:
         Args:
             sources: Pictures as for :meth:`analyze`, folders and patterns such as ``"*.jpg"``;
                 or one of these. An array ``(N, H, W)`` or ``(N, H, W, 3)`` is N pictures.
-            colour: Channel order of colour arrays.
+            colour: Channel order of colour arrays, among which may be grey ones.
             whole_image: The pictures are face crops already.
-            on_error: Called for each picture that cannot be read, which is then left out. Without
-                it the first such picture ends the reading, after the results of those before.
+            on_error: Called for each picture that cannot be read, which is then left out; what is
+                no picture at all is one of these. Without it the first such picture ends the
+                reading, after the results of those before.
 
         Raises:
             MediaError: A picture cannot be read, and there is no ``on_error``.
+            TypeError: One is none, such as ``None``; likewise.
+            ValueError: An array's shape, type or missing ``colour``; likewise.
         """
         waiting: list[FramedPicture] = []
         try:
@@ -205,7 +208,7 @@ class Analyzer:
                 if max(faces, len(waiting)) >= self.classifier.batch_size:
                     yield from self.read(waiting)
                     waiting = []
-        except MediaError:
+        except (MediaError, TypeError, ValueError):
             yield from self.read(waiting)
             raise
         yield from self.read(waiting)
@@ -297,12 +300,11 @@ class Analyzer:
             max_faces: How many of the faces to take, the largest ones; all by default.
         """
         detector = WholeImageDetector() if whole_image else self.detector
-        found = detector.detect(picture.image_rgb)
+        found = faces_within(detector.detect(picture.image_rgb), picture.size_wh)
         sides_wh = found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2]
         order = np.argsort(-sides_wh.prod(axis=1), kind="stable")[:max_faces]
         omitted = len(found) - len(order)
-        landmarks = None if found.landmarks is None else found.landmarks[order]
-        found = Detections(found.boxes_xyxy[order], found.scores[order], landmarks)
+        found = found.take(order)
         crops = list(self.crop(picture.image_rgb, found))
         return FramedPicture(picture.source, picture.size_wh, found, crops, omitted)
 
@@ -411,11 +413,16 @@ def _read_all(
     """Yield the pictures of sources that are paths, folders, patterns or pictures themselves."""
     for number, source in enumerate(sources):
         if not isinstance(source, str | os.PathLike):
-            name = f"{kind_of(source)} {number}"
+            name = f"picture {number}"
             try:
+                name = f"{kind_of(source)} {number}"
                 yield read_picture(source, colour=colour, name=name)
             except MediaError as error:
                 _tell(name, error, on_error)
+            except (TypeError, ValueError) as error:
+                if on_error is None:
+                    raise type(error)(f"{name}: {error}") from error
+                on_error(name, MediaError(f"{name}: {error}"))
             continue
         try:
             paths = list(find_pictures([source]))

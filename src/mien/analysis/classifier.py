@@ -4,6 +4,8 @@ Class names, input size, mean, standard deviation and framing are read from the 
 metadata; see :class:`mien.metadata.ModelMetadata`.
 """
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -59,6 +61,7 @@ class ExpressionClassifier:
         self.path = model_path(path)
         self.batch_size = batch_size
         self.tta = tta
+        self._threads = threads
         self._session = _open(self.path, threads)
         strings = self._session.get_modelmeta().custom_metadata_map
         try:
@@ -69,6 +72,13 @@ class ExpressionClassifier:
 
     def __repr__(self) -> str:
         return f"ExpressionClassifier({str(self.path)!r}, name={self.metadata.name!r})"
+
+    def __reduce__(self) -> tuple[Callable[..., "ExpressionClassifier"], tuple[Path]]:
+        """Let another process open the same file: a session of ONNX Runtime cannot be sent."""
+        again = functools.partial(
+            type(self), batch_size=self.batch_size, threads=self._threads, tta=self.tta
+        )
+        return again, (self.path,)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -140,6 +150,8 @@ class ExpressionClassifier:
 
 
 def _check_faces(faces_gray: npt.NDArray[np.uint8]) -> None:
+    if not isinstance(faces_gray, np.ndarray):
+        raise TypeError(f"expected a uint8 array (N, H, W), got {type(faces_gray).__name__}")
     if faces_gray.ndim != 3 or faces_gray.dtype != np.uint8:
         raise ValueError(f"expected uint8 (N, H, W), got {faces_gray.dtype} {faces_gray.shape}")
 

@@ -5,10 +5,13 @@ Every detector takes an upright RGB picture and returns :class:`Detections`. The
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+#: A box's side in those of the picture, at most: a cut takes memory by its area.
+_LARGEST_BOX: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,6 +23,10 @@ class Detections:
         scores: ``(N,)`` float32 confidence, 0 to 1.
         landmarks: ``(N, 5, 2)`` float32 x, y of left eye, right eye, nose, left and right mouth
             corner, left as seen in the picture; None where the detector gives none.
+
+    Raises:
+        ValueError: The shapes do not fit, or a number is none or out of range.
+        TypeError: One is no array.
     """
 
     boxes_xyxy: npt.NDArray[np.float32]
@@ -32,11 +39,23 @@ class Detections:
         if self.landmarks is not None:
             wanted["landmarks"] = (count, 5, 2)
         for name, shape in wanted.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"{name}: expected {shape}, got {getattr(self, name).shape}")
+            values = getattr(self, name)
+            if not isinstance(values, np.ndarray):
+                raise TypeError(f"{name}: expected an array, got {type(values).__name__}")
+            if values.shape != shape:
+                raise ValueError(f"{name}: expected {shape}, got {values.shape}")
+            if not np.isfinite(values).all():
+                raise ValueError(f"{name}: expected numbers, got {values.tolist()}")
+        if not ((self.scores >= 0) & (self.scores <= 1)).all():
+            raise ValueError(f"scores: expected 0 to 1, got {self.scores.tolist()}")
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def take(self, which: npt.NDArray[np.integer]) -> "Detections":
+        """Return some of the faces, by their indices."""
+        landmarks = None if self.landmarks is None else self.landmarks[which]
+        return Detections(self.boxes_xyxy[which], self.scores[which], landmarks)
 
     @classmethod
     def empty(cls) -> "Detections":
@@ -54,6 +73,28 @@ class Detector(Protocol):
     def detect(self, image_rgb: npt.NDArray[np.uint8]) -> Detections:
         """Find the faces in an upright ``(H, W, 3)`` RGB picture."""
         ...
+
+
+def faces_within(found: Detections, size_wh: tuple[int, int]) -> Detections:
+    """Return the faces of which a pixel at least lies in the picture, as any detector found them.
+
+    Args:
+        found: What the detector returned.
+        size_wh: Width and height of the picture in pixels.
+
+    Raises:
+        TypeError: It is something else than detections.
+        ValueError: A box is many times as large as the picture.
+    """
+    if not isinstance(found, Detections):
+        raise TypeError(f"the detector must return Detections, got {type(found).__name__}")
+    lows, highs = found.boxes_xyxy[:, :2], found.boxes_xyxy[:, 2:]
+    largest = _LARGEST_BOX * max(size_wh)
+    if len(found) and (highs - lows).max() > largest:
+        raise ValueError(f"boxes_xyxy: expected sides of at most {largest} pixels in this picture")
+    shown_wh = np.minimum(highs, size_wh) - np.maximum(lows, 0)
+    inside = np.flatnonzero((shown_wh >= 1).all(axis=1))
+    return found if len(inside) == len(found) else found.take(inside)
 
 
 class WholeImageDetector:

@@ -51,6 +51,9 @@ ANNOTATED_SUFFIX: Final = "-mien.jpg"
 URL: Final = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 #: User and password of a URL, up to the last @ before its path as FFmpeg reads it.
+#: Characters of a path that are shown of one that cannot be read.
+_LONGEST_PATH: Final = 500
+
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#]*@")
 
 
@@ -80,10 +83,11 @@ def read_picture(
 
     Args:
         source: A path, the bytes of a picture file or an open one, a Pillow image, or an array:
-            ``(H, W)`` or ``(H, W, 1)`` grey, ``(H, W, 3)`` or ``(H, W, 4)`` colour; uint8, uint16
-            over its whole range, floats from 0 to 1, or any other numbers from 0 to 255.
+            ``(H, W)`` or ``(H, W, 1)`` grey, ``(H, W, 3)`` or ``(H, W, 4)`` colour; numbers from 0
+            to 255, floats of which none is above 1 from 0 to 1, and uint16 of which one is above
+            255 over its whole range.
         colour: Channel order of a colour array, which has to be told, since one cannot see it:
-            ``"bgr"`` for OpenCV's, ``"rgb"`` for most others.
+            ``"bgr"`` for OpenCV's, ``"rgb"`` for most others. Of a grey one it says nothing.
         name: What to call a picture in memory, by default as :func:`kind_of` does.
 
     Raises:
@@ -246,7 +250,8 @@ def _read_file(source: str) -> Picture:
     try:
         if path.is_dir():
             raise MediaError(
-                f"{source}: a folder, not a picture; use analyze_many or 'mien analyze'"
+                f"{source or repr(source)}: a folder, not a picture; use analyze_many or 'mien "
+                "analyze'"
             )
         with path.open("rb") as file:
             return Picture(source, _rgb(decode_picture(file, source)))
@@ -257,7 +262,9 @@ def _read_file(source: str) -> Picture:
     except FileNotFoundError as error:
         raise MediaError(f"{source}: no such file") from error
     except OSError as error:
-        raise MediaError(f"{source}: cannot be read: {error.strerror or error}") from error
+        # What is no path at all, such as a picture in base64, may be megabytes long.
+        name = source if len(source) <= _LONGEST_PATH else f"{source[:30]}…"
+        raise MediaError(f"{name}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a NUL in the name
         raise MediaError(f"{source!r}: no such file") from error
 
@@ -289,8 +296,6 @@ def _from_array(array: npt.NDArray[Any], colour: Colour | None, name: str) -> np
     check_size(array.shape[1], array.shape[0], name)
     if channels > 1 and colour not in ("rgb", "bgr"):
         raise ValueError("tell the array's channel order: colour='rgb', or 'bgr' as OpenCV has it")
-    if channels == 1 and colour not in (None, "gray"):
-        raise ValueError(f"colour={colour!r} for an array of one channel: use 'gray'")
     pixels = _to_uint8(array)
     if channels == 1:
         return _repeat_gray(pixels.reshape(array.shape[:2]))
@@ -305,7 +310,7 @@ def _to_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         return array.astype(np.uint8, copy=False)
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * np.uint8(255)
-    if array.dtype == np.uint16:
+    if array.dtype == np.uint16 and array.max() > 255:
         return _rounded(array * (255 / 65535))
     if array.dtype.kind not in "iuf":
         raise ValueError(f"expected an array of grey levels or colours, got {array.dtype}")

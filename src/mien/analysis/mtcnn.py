@@ -7,6 +7,8 @@ Source: Zhang et al., Joint Face Detection and Alignment using Multi-task Cascad
 Networks, 2016, https://arxiv.org/abs/1604.02878
 """
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -72,12 +74,23 @@ class MtcnnDetector:
             raise ValueError(f"thresholds must be between 0 and 1, got {thresholds}")
         self.min_face = min_face
         self.thresholds = thresholds
+        self._threads = threads
         self._pnet = open_network("pnet", threads=threads)
         self._rnet = open_network("rnet", threads=threads)
         self._onet = open_network("onet", threads=threads)
 
     def __repr__(self) -> str:
         return f"MtcnnDetector(min_face={self.min_face}, thresholds={self.thresholds})"
+
+    def __reduce__(self) -> tuple[Callable[..., "MtcnnDetector"], tuple[()]]:
+        """Let another process open its own: a session of ONNX Runtime cannot be sent."""
+        again = functools.partial(
+            type(self),
+            min_face=self.min_face,
+            thresholds=self.thresholds,
+            threads=self._threads,
+        )
+        return again, ()
 
     def detect(
         self, image_rgb: npt.NDArray[np.uint8], *, min_face: int | None = None

@@ -43,6 +43,6 @@ def _default_threads() -> int:
 
 
 def check_threads(threads: int) -> None:
-    """Raise :class:`ValueError` where a number of threads is negative."""
-    if threads < 0:
+    """Raise :class:`ValueError` where a number of threads is negative, or not whole."""
+    if threads < 0 or threads != int(threads):
         raise ValueError(f"threads must be 0, for all cores, or more, got {threads}")

@@ -1,6 +1,7 @@
 """The Kaggle CSV of FER2013, with its columns in any order, read as a stream."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from itertools import pairwise
@@ -216,6 +217,8 @@ def find_column(name: str, header: Sequence[str], *, source: str) -> int:
         return folded.index(name.casefold())
     near = nearest_name(name.casefold(), folded)
     hint = f"; did you mean {header[folded.index(near)].strip()!r}?" if near else ""
+    if len(folded) == 1 and re.search(r"[;\t|]", folded[0]):
+        hint = "; separate the columns by commas"
     shown = ", ".join(found.strip()[:40] for found in header[:12])
     raise DataError(f"{source}: no column {name!r} among {shown}{hint}")
 

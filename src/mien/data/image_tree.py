@@ -133,8 +133,8 @@ def _class_name(folder: str, source: str) -> str:
     name = folder.rpartition("/")[2]
     if not name or name.lower() in _SPLIT_FOLDERS:
         raise DataError(
-            f"{source}: pictures lie directly in {folder or 'it'}, expected one folder per "
-            f"expression: {', '.join(EXPRESSIONS)}"
+            f"{source}: pictures lie directly in {folder or 'it'}, expected a folder for "
+            f"each class: {', '.join(EXPRESSIONS)}, or your own"
         )
     return name
 
@@ -155,7 +155,8 @@ def _labels(
         return classes, {folder: classes.index(name) for folder, name in class_of.items()}
     for folder, reason in wrong.items():
         raise DataError(
-            f"{source}: folder {folder}: {reason}; for classes of your own say --own-classes"
+            f"{source}: folder {folder}: {reason}; for classes of your own say --own-classes, "
+            "in Python own_classes=True"
         ) from None
     return EXPRESSIONS, known
 

@@ -256,8 +256,9 @@ def _read_zip(source: Source, problems: list[RowProblem] | None) -> ExpressionDa
         if not pictures:
             shown = ", ".join(list(members)[:5]) or "nothing"
             raise DataError(
-                f"{source.path.name}: no fer2013.csv and no pictures, but {shown}; "
-                "if that is an archive, unpack it and name the one inside"
+                f"{source.path.name}: no fer2013.csv and no pictures, but {shown}; if that is an "
+                "archive, unpack it and name the one inside; a .npz must be one that "
+                "mien.data.save_dataset wrote"
             )
 
         def read(name: str) -> bytes:

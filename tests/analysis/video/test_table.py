@@ -244,7 +244,8 @@ def test_damage_is_told(tmp_path: Path, make_frame: MakeFrame) -> None:
     (tmp_path / "faces.csv.resume.json").write_text("{}")
     with pytest.raises(MediaError, match=r"resume\.json: damaged"):
         write(path, [], resume=True)
-    for name, text in (("a.csv", "x,y\n1,2\n"), ("b.json", "{}"), ("c.parquet", "no")):
+    broken = {"a.csv": "x,y\n1,2\n", "b.json": "{}", "c.parquet": "no", "d.csv": ""}
+    for name, text in broken.items():
         (tmp_path / name).write_text(text)
         with pytest.raises(MediaError, match=f"{name}: not a table"):
             list(read_table(tmp_path / name))

@@ -171,5 +171,7 @@ def test_one_face_is_measured_too() -> None:
 def test_what_chance_makes_the_error_of_a_calibrated_model(count: int) -> None:
     drawn = [measure_calibration(*calibrated(count, seed=seed)) for seed in range(30)]
 
-    errors, expected = ([getattr(each, name) for each in drawn] for name in ("ece", "ece_by_chance"))
+    errors, expected = (
+        [getattr(each, name) for each in drawn] for name in ("ece", "ece_by_chance")
+    )
     assert np.mean(expected) == pytest.approx(np.mean(errors), rel=0.15)

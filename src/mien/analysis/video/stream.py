@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.analysis.boxes import suppress
-from mien.analysis.detector import Detections
+from mien.analysis.detector import Detections, faces_within
 from mien.analysis.media import Colour, Source, read_picture
 from mien.analysis.mtcnn import MtcnnDetector
 from mien.analysis.video.appearance import describe_faces
@@ -241,10 +241,11 @@ class FrameReader:
         self.searched += 1
         self._searched_s = frame.time_s
         detector = self._analyzer.detector
+        height, width = frame.image_rgb.shape[:2]
         if isinstance(detector, MtcnnDetector) and detector.min_face is None:
-            min_face = max(_MIN_FACE, round(min(frame.image_rgb.shape[:2]) * _MIN_FACE_PART))
+            min_face = max(_MIN_FACE, round(min(height, width) * _MIN_FACE_PART))
             return detector.detect(frame.image_rgb, min_face=min_face)
-        return detector.detect(frame.image_rgb)
+        return faces_within(detector.detect(frame.image_rgb), (width, height))
 
     def _smooth(
         self, number: int, time_s: float, face: Face, row: npt.NDArray[np.float32]
@@ -357,4 +358,4 @@ def _join(found: Detections, others: Detections) -> Detections:
     # Those found come first whatever their scores.
     ranks = np.arange(len(scores), 0, -1, dtype=np.float32)
     kept = np.sort(suppress(boxes, ranks, threshold=_SAME_FACE, relative_to="smaller"))
-    return Detections(boxes[kept], scores[kept], None if landmarks is None else landmarks[kept])
+    return Detections(boxes, scores, landmarks).take(kept)

@@ -163,7 +163,9 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _csv_rows(stream: TextIO) -> Iterator[dict[str, Any]]:
     rows = csv.reader(stream)
-    columns = next(rows)
+    columns = next(rows, None)
+    if columns is None:
+        raise ValueError("not even the names of its columns")
     kinds = [int if is_integer(c) else str if is_text(c) else float for c in columns]
     for cells in rows:
         if len(cells) != len(columns):
