@@ -421,7 +421,8 @@ def _read_all(
                 _tell(name, error, on_error)
             except (TypeError, ValueError) as error:
                 if on_error is None:
-                    raise type(error)(f"{name}: {error}") from error
+                    kind = TypeError if isinstance(error, TypeError) else ValueError
+                    raise kind(f"{name}: {error}") from error
                 on_error(name, MediaError(f"{name}: {error}"))
             continue
         try:

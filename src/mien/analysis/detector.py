@@ -10,6 +10,8 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+#: By which a score that was computed may exceed 1.
+_ROUNDING: Final = 1e-5
 #: A box's side in those of the picture, at most: a cut takes memory by its area.
 _LARGEST_BOX: Final = 8
 
@@ -46,7 +48,7 @@ class Detections:
                 raise ValueError(f"{name}: expected {shape}, got {values.shape}")
             if not np.isfinite(values).all():
                 raise ValueError(f"{name}: expected numbers, got {values.tolist()}")
-        if not ((self.scores >= 0) & (self.scores <= 1)).all():
+        if not ((self.scores >= 0) & (self.scores <= 1 + _ROUNDING)).all():
             raise ValueError(f"scores: expected 0 to 1, got {self.scores.tolist()}")
 
     def __len__(self) -> int:
