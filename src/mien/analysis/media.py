@@ -50,10 +50,10 @@ ANNOTATED_SUFFIX: Final = "-mien.jpg"
 #: What is no path but an address, and its protocol.
 URL: Final = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
-#: User and password of a URL, up to the last @ before its path as FFmpeg reads it.
 #: Characters of a path that are shown of one that cannot be read.
 _LONGEST_PATH: Final = 500
 
+#: User and password of a URL, up to the last @ before its path as FFmpeg reads it.
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#]*@")
 
 

@@ -148,8 +148,8 @@ def lr_range_test(
     rates = np.geomspace(lowest, highest, steps)
     batches = zip(rates, itertools.chain.from_iterable(epochs), strict=False)
     losses: list[float] = []
-    measure = build_loss(recipe, faces.labels, training.classes)
-    for loss in _train(network, recipe, batches, measure, teachers):
+    loss_of = build_loss(recipe, faces.labels, training.classes)
+    for loss in _train(network, recipe, batches, loss_of, teachers):
         losses.append(loss)
         if _has_diverged(losses):
             break
@@ -163,7 +163,7 @@ def _train(
     network: nn.Module,
     recipe: Recipe,
     batches: Iterable[tuple[float, tuple[Tensor, Tensor]]],
-    measure: ExpressionLoss,
+    loss_of: ExpressionLoss,
     teachers: Teachers,
 ) -> Iterator[float]:
     """Train on each batch at its rate and yield its loss, measured before the step."""
@@ -176,9 +176,7 @@ def _train(
             group["lr"] = float(rate)
         with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
             logits = network(faces.contiguous(memory_format=torch.channels_last))
-            logits = measure.lower(logits)
-            loss = measure(logits, targets)
-            loss = teachers.mix(loss, logits, faces, recipe.distillation)
+            loss = teachers.measure(loss_of, logits, targets, faces, recipe.distillation)
         yield loss.item()
         optimizer.zero_grad()
         torch.autograd.backward(loss)

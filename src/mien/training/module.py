@@ -155,9 +155,8 @@ class ExpressionModule(pl.LightningModule):
         """Return the loss of one batch."""
         inputs, targets = batch
         logits = self(inputs)
-        lowered = self._loss.lower(logits)
-        loss = self._loss(lowered, targets)
-        loss = self._teachers.mix(loss, lowered, inputs, self._recipe.distillation)
+        distillation = self._recipe.distillation
+        loss = self._teachers.measure(self._loss, logits, targets, inputs, distillation)
         self._log("train", loss, logits, targets if targets.ndim == 1 else targets.argmax(dim=1))
         return loss
 

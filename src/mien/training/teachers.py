@@ -13,7 +13,7 @@ from mien.data.seen_faces import SeenFaces, read_seen
 from mien.errors import RecipeError
 from mien.training.checkpoint import load_checkpoint
 from mien.training.initial import find_model
-from mien.training.losses import distillation_loss
+from mien.training.losses import ExpressionLoss, distillation_loss
 from mien.training.recipe import DistillationConfig, Recipe
 
 
@@ -75,21 +75,29 @@ class Teachers:
             taught.append(torch.softmax(logits.float() / temperature, dim=1))
         return torch.stack(taught).mean(dim=0)
 
-    def mix(
-        self, loss: Tensor, logits: Tensor, faces: Tensor, config: DistillationConfig
+    def measure(
+        self,
+        loss_of: ExpressionLoss,
+        logits: Tensor,
+        targets: Tensor,
+        faces: Tensor,
+        config: DistillationConfig,
     ) -> Tensor:
-        """Return a batch's loss mixed with that of what is taught; as it is without teachers.
+        """Return a batch's mean loss in nats, by the targets and by what is taught if any do.
 
         Args:
-            loss: The mean loss of the labels, in nats.
+            loss_of: The recipe's loss, whose margins both are measured with.
             logits: ``(N, C)`` of who learns.
+            targets: As for the loss.
             faces: ``(N, 1, H, W)`` standardised, that these are of.
             config: The share of what is taught, and its temperature.
         """
+        lowered = loss_of.lower(logits)
+        loss = loss_of(lowered, targets)
         if not self:
             return loss
         taught = self.teach(faces, temperature=config.temperature)
-        distilled = distillation_loss(logits, taught, temperature=config.temperature)
+        distilled = distillation_loss(lowered, taught, temperature=config.temperature)
         return torch.lerp(loss, distilled, config.share)
 
 

@@ -23,9 +23,10 @@ function h(name, attributes = {}, ...children) {
 }
 
 const say = (text) => { status.textContent = text; };
+const showAlert = () => alertLine.scrollIntoView({ block: "nearest" });
 const complain = (text) => {
   alertLine.textContent = text;
-  if (text) alertLine.scrollIntoView({ block: "nearest" });
+  if (text) showAlert();
 };
 const percent = (value) => `${Math.round(100 * value)} %`;
 const many = (count, one, more) => `${count} ${count === 1 ? one : more}`;
@@ -475,8 +476,8 @@ async function handle(files) {
       complain(problems.join("\n"));
     }
   }
-  // What was read after it has moved the page.
-  if (problems.length) complain(problems.join("\n"));
+  // What was read after it has moved the page. Set again, the text would be read aloud again.
+  if (problems.length) showAlert();
 }
 
 async function tellFacts() {
